@@ -1,0 +1,29 @@
+//! Synchronous, safe access to what Linux offers to tracers: ptrace(2), waitid(2),
+//! the memory of other processes, `/proc`, and the making of a process that is
+//! traced from its first instruction.
+//!
+//! This is the layer below the `tracehound` runtime. It keeps no state, starts no
+//! threads and knows nothing of async. `unsafe` code of the project lives here.
+
+#![cfg(target_os = "linux")]
+
+mod fork_guard;
+mod id;
+pub mod memory;
+pub mod proc;
+pub mod ptrace;
+mod siginfo;
+mod signal;
+pub mod spawn;
+pub mod thread;
+pub mod wait;
+pub mod wake;
+
+pub use fork_guard::ForkGuard;
+pub use id::Tid;
+pub use nix::errno::Errno;
+pub use siginfo::SigInfo;
+pub use signal::{SIGNAL_MAX, Signal};
+
+/// The result of a system call.
+pub type Result<T> = std::result::Result<T, Errno>;

@@ -1,0 +1,151 @@
+//! The page that a child shares with its tracer until its exec.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use nix::errno::Errno;
+
+use crate::{Result, Tid};
+
+/// How far the child is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum State {
+    /// No child yet.
+    New = 0,
+    /// The child waits to be seized.
+    Announced = 1,
+    /// It is seized and may go on.
+    Go = 2,
+    /// It must end.
+    Aborted = 3,
+    /// There is no child.
+    Failed = 4,
+}
+
+#[repr(C)]
+struct Shared {
+    state: AtomicU32,
+    pid: AtomicI32,
+    errno: AtomicI32,
+}
+
+/// A shared mapping, so that it also serves a forked child.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    page: NonNull<Shared>,
+}
+
+// SAFETY: the page belongs to this value and holds atomics only.
+unsafe impl Send for Handshake {}
+// SAFETY: as above.
+unsafe impl Sync for Handshake {}
+
+const PAGE: usize = 4096;
+
+impl Handshake {
+    pub(super) fn new() -> Result<Self> {
+        // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
+        let page = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                PAGE,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if page == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        let page = NonNull::new(page.cast()).ok_or(Errno::ENOMEM)?;
+        Ok(Handshake { page })
+    }
+
+    fn shared(&self) -> &Shared {
+        // SAFETY: mapped and zeroed by `new`, which is a value of every field, and
+        // mapped while self lives.
+        unsafe { self.page.as_ref() }
+    }
+
+    pub(super) fn state(&self) -> State {
+        match self.shared().state.load(Ordering::Acquire) {
+            0 => State::New,
+            1 => State::Announced,
+            2 => State::Go,
+            3 => State::Aborted,
+            _ => State::Failed,
+        }
+    }
+
+    pub(super) fn pid(&self) -> Tid {
+        Tid::from_raw(self.shared().pid.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn errno(&self) -> Errno {
+        Errno::from_raw(self.shared().errno.load(Ordering::Acquire))
+    }
+
+    /// The child says who it is.
+    pub(super) fn announce(&self, pid: i32) {
+        self.shared().pid.store(pid, Ordering::Relaxed);
+        self.shared()
+            .state
+            .store(State::Announced as u32, Ordering::Release);
+    }
+
+    /// The child says why there will be no exec.
+    pub(super) fn set_errno(&self, errno: i32) {
+        self.shared().errno.store(errno, Ordering::Release);
+    }
+
+    pub(super) fn fail(&self, errno: Errno) {
+        self.set_errno(errno as i32);
+        self.shared()
+            .state
+            .store(State::Failed as u32, Ordering::Release);
+    }
+
+    /// Answers the child.
+    pub(super) fn advance(&self, state: State) {
+        self.shared().state.store(state as u32, Ordering::Release);
+        // SAFETY: a wake of the futex that the child and the launcher wait at.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                self.shared().state.as_ptr(),
+                libc::FUTEX_WAKE,
+                i32::MAX,
+            );
+        }
+    }
+
+    /// Sleeps until the announced child is answered. Async-signal-safe.
+    pub(super) fn wait_while_announced(&self) -> State {
+        loop {
+            let state = self.state();
+            if !matches!(state, State::New | State::Announced) {
+                return state;
+            }
+            // SAFETY: a wait at a live futex without a timeout; every way in which
+            // it returns leads to another look.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_futex,
+                    self.shared().state.as_ptr(),
+                    libc::FUTEX_WAIT,
+                    state as u32,
+                    std::ptr::null::<libc::timespec>(),
+                );
+            }
+        }
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, unmapped here only.
+        unsafe { libc::munmap(self.page.as_ptr().cast(), PAGE) };
+    }
+}

@@ -1,0 +1,287 @@
+//! Waking a thread that blocks in waitid(2).
+//!
+//! A signal interrupts `waitid`, but one that lands between the check for work
+//! and the system call is lost, and there is no `pwaitid`. So the check and the
+//! call are a few instructions of assembly between two labels. The handler of the
+//! wake signal looks at the interrupted instruction pointer: if it lies between
+//! the labels, it is moved to a third one, which returns as if interrupted. A
+//! system call that has completed lies behind the second label and keeps its
+//! result: no report is lost. ptrace(2)'s `PTRACE_SEIZE`, which the kernel
+//! restarts after any signal, becomes interruptible the same way.
+//!
+//! A wake that arrives while another handler runs on top of the section (the
+//! host's `SIGCHLD` handler) cannot see the section. The handler then blocks the
+//! wake signal in the context that it interrupted and sends it to itself again: it
+//! arrives the moment that context returns to the section.
+//!
+//! What was tried and rejected: a pidfd or signalfd beside `waitid` (neither
+//! tells of stops); a timeout (latency, and an idle tracer that ticks); a
+//! real-time signal (fails with `EAGAIN` when the user's queue of pending signals is
+//! full, which a tracee can arrange); io_uring's waitid (blocked in most
+//! containers); a futex (cannot be waited for together with a child).
+//!
+//! On architectures without the assembly the signal is sent again until the
+//! waiting thread has acknowledged it.
+
+#[cfg(target_arch = "x86_64")]
+#[path = "x86_64.rs"]
+mod arch;
+
+#[cfg(target_arch = "aarch64")]
+#[path = "aarch64.rs"]
+mod arch;
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[path = "fallback.rs"]
+mod arch;
+
+mod signal;
+
+use std::cell::Cell;
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering, fence};
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::wait::{OWN_TRACEES, RawInfo, Report, Target};
+use crate::{Result, Tid, ptrace};
+
+pub use signal::WakeSignal;
+
+/// The addresses of the check-and-call section: for the test that delivers the
+/// wake signal at each of its instructions.
+#[doc(hidden)]
+pub fn section() -> Option<std::ops::Range<usize>> {
+    arch::section()
+}
+
+/// What a thread sleeps on, and what wakes it.
+///
+/// One thread [binds](Interrupter::bind) it and waits with it; any thread may
+/// [interrupt](Interrupter::interrupt).
+#[derive(Debug)]
+pub struct Interrupter {
+    /// Set by whoever wants the thread's attention; the section's check reads it.
+    pending: AtomicU32,
+    /// Set by the thread while it is in a wait, or about to be.
+    waiting: AtomicU32,
+    /// Set by the handler when it has blocked the wake signal; see [`Self::blocking`].
+    deferred: AtomicU32,
+    tid: AtomicI32,
+    tgid: Tid,
+    signal: WakeSignal,
+}
+
+thread_local! {
+    /// The interrupter that the calling thread waits with, for the handler.
+    static BOUND: Cell<*const Interrupter> = const { Cell::new(ptr::null()) };
+}
+
+/// What a wait ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// A tracee's report.
+    Report(Report),
+    /// Somebody called [`Interrupter::interrupt`], or some other signal came.
+    Interrupted,
+    /// There is no tracee.
+    NoTracees,
+}
+
+impl Interrupter {
+    /// An interrupter that uses this signal. No thread is bound to it yet.
+    pub fn new(signal: WakeSignal) -> Self {
+        Interrupter {
+            pending: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+            deferred: AtomicU32::new(0),
+            tid: AtomicI32::new(0),
+            tgid: Tid::current_process(),
+            signal,
+        }
+    }
+
+    /// Makes the calling thread the one that waits, until the guard is dropped.
+    pub fn bind(&self) -> Bound<'_> {
+        self.tid.store(Tid::current().as_raw(), Ordering::SeqCst);
+        BOUND.set(self);
+        Bound {
+            interrupter: self,
+            not_send: std::marker::PhantomData,
+        }
+    }
+
+    /// The bound thread.
+    pub fn thread(&self) -> Tid {
+        Tid::from_raw(self.tid.load(Ordering::SeqCst))
+    }
+
+    /// Ends the present or the next wait of the bound thread.
+    ///
+    /// Several calls before it wakes are one. A system call is made only if the
+    /// thread is really waiting. May be called from a child that shares memory with
+    /// this process: it takes no lock and allocates nothing.
+    pub fn interrupt(&self) {
+        if self.pending.swap(1, Ordering::SeqCst) == 0 && self.waiting.load(Ordering::SeqCst) == 1 {
+            arch::send(&self.waiting, || self.signal.send(self.tgid, self.thread()));
+        }
+    }
+
+    /// Forgets what was signalled so far. The caller looks at its queues *after*
+    /// this.
+    pub fn acknowledge(&self) -> bool {
+        self.pending.load(Ordering::Relaxed) != 0 && self.pending.swap(0, Ordering::SeqCst) != 0
+    }
+
+    /// Makes one system call that [`interrupt`](Self::interrupt) ends.
+    ///
+    /// # Safety
+    ///
+    /// The arguments must be what the system call takes, and the call must not
+    /// change anything of this process but what its pointers lead to.
+    unsafe fn blocking(&self, number: libc::c_long, args: [usize; 6]) -> Result<usize> {
+        self.waiting.store(1, Ordering::Relaxed);
+        // The section's load of `pending` must not pass the store: either it sees
+        // the flag, or the other side sees that this thread waits.
+        fence(Ordering::SeqCst);
+        // SAFETY: the caller vouches for the system call; the section reads
+        // `pending` and nothing else.
+        let result = unsafe { arch::check_and_call(&self.pending, number, &args) };
+        self.waiting.store(0, Ordering::Relaxed);
+        if self.deferred.load(Ordering::Relaxed) != 0 {
+            self.deferred.store(0, Ordering::Relaxed);
+            // The handler may have blocked the signal in this very context.
+            self.signal.unblock();
+        }
+        // Error numbers are the last page of the result's range.
+        if (-4095..0).contains(&result) {
+            return Err(Errno::from_raw(-result as i32));
+        }
+        Ok(result as usize)
+    }
+}
+
+/// The right of the bound thread to wait.
+#[derive(Debug)]
+pub struct Bound<'a> {
+    interrupter: &'a Interrupter,
+    not_send: std::marker::PhantomData<*const ()>,
+}
+
+impl Bound<'_> {
+    /// Waits for a report of the thread's own tracees.
+    pub fn wait(&self, target: Target) -> Result<Waited> {
+        let (idtype, id) = target.raw();
+        let mut info = RawInfo::new();
+        let args = [
+            idtype as usize,
+            id as usize,
+            info.as_ptr() as usize,
+            OWN_TRACEES as usize,
+            0,
+            0,
+        ];
+        // SAFETY: waitid writes one siginfo_t to `info`, which outlives the call,
+        // and nothing for the resource usage, which is null.
+        match unsafe { self.interrupter.blocking(libc::SYS_waitid, args) } {
+            Ok(_) => Ok(info.decode().map_or(Waited::Interrupted, Waited::Report)),
+            Err(Errno::EINTR) => Ok(Waited::Interrupted),
+            Err(Errno::ECHILD) => Ok(Waited::NoTracees),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Sleeps until interrupted, or for this long.
+    pub fn sleep(&self, limit: Option<Duration>) {
+        let mut time = limit.map(|limit| libc::timespec {
+            tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: libc::c_long::from(limit.subsec_nanos() as i32),
+        });
+        let time = time.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+        let args = [0, 0, time as usize, 0, 0, 0];
+        // SAFETY: ppoll with no descriptors reads the time, which outlives the
+        // call, and changes no signal mask. How it ends does not matter.
+        let _ = unsafe { self.interrupter.blocking(libc::SYS_ppoll, args) };
+    }
+
+    /// [`ptrace::seize`], which [`Interrupter::interrupt`] ends with `EINTR`.
+    pub fn seize(&self, tid: Tid, options: ptrace::Options) -> Result<()> {
+        let args = [
+            libc::PTRACE_SEIZE as usize,
+            tid.as_raw() as usize,
+            0,
+            options.bits() as usize,
+            0,
+            0,
+        ];
+        // SAFETY: PTRACE_SEIZE takes numbers only.
+        unsafe { self.interrupter.blocking(libc::SYS_ptrace, args) }.map(drop)
+    }
+}
+
+impl Drop for Bound<'_> {
+    fn drop(&mut self) {
+        BOUND.set(ptr::null());
+    }
+}
+
+/// Called by the handler when it did not interrupt the section itself: whether the
+/// signal must be kept back until the interrupted context returns to it.
+fn must_defer() -> bool {
+    let bound = BOUND.get();
+    if bound.is_null() {
+        return false;
+    }
+    // SAFETY: `bind` stored a reference that its guard keeps alive, and the guard
+    // cannot leave this thread, on which the handler runs.
+    let bound = unsafe { &*bound };
+    let waiting = bound.waiting.load(Ordering::SeqCst) == 1;
+    if waiting {
+        bound.deferred.store(1, Ordering::Relaxed);
+    }
+    waiting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::mpsc;
+
+    /// A wake ends exactly one sleep, whether it comes before or during it.
+    #[test]
+    fn no_wake_is_lost() {
+        const WAKES: usize = 20_000;
+        let signal = WakeSignal::claim(None).expect("a free signal");
+        let interrupter = Arc::new(Interrupter::new(signal));
+        let (woken, wait) = mpsc::channel();
+        let sleeper = {
+            let interrupter = Arc::clone(&interrupter);
+            std::thread::spawn(move || {
+                let bound = interrupter.bind();
+                for _ in 0..WAKES {
+                    while !interrupter.acknowledge() {
+                        bound.sleep(None);
+                    }
+                    woken.send(()).expect("the waker listens");
+                }
+            })
+        };
+        for _ in 0..WAKES {
+            interrupter.interrupt();
+            wait.recv().expect("the sleeper woke");
+        }
+        sleeper.join().expect("the sleeper ends");
+    }
+
+    #[test]
+    fn no_tracees_is_said() {
+        let signal = WakeSignal::claim(None).expect("a free signal");
+        let interrupter = Interrupter::new(signal);
+        let bound = interrupter.bind();
+        assert_eq!(bound.wait(Target::All), Ok(Waited::NoTracees));
+        interrupter.interrupt();
+        assert_eq!(bound.wait(Target::All), Ok(Waited::Interrupted));
+    }
+}

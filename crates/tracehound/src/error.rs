@@ -1,0 +1,180 @@
+//! Errors that say what to do.
+
+use std::io;
+
+use tracehound_sys::{Errno, Signal, Tid};
+
+/// The result of what tracehound does.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why something could not be done.
+///
+/// Nothing here is inferred from `ESRCH` alone: the runtime knows which tracees are
+/// held.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The request needs a held tracee, and this one runs, or its stop has not been
+    /// asked for yet. Wait for its next event, or interrupt it.
+    #[error("tracee {0} is running: wait for its next event first")]
+    Running(Tid),
+
+    /// The tracee is dead or dying. Its terminal event tells how, and comes in any
+    /// case.
+    #[error("tracee {0} is gone")]
+    Gone(Tid),
+
+    /// The tracee was detached: it is not traced any more.
+    #[error("tracee {0} was detached")]
+    Detached(Tid),
+
+    /// There is no such process or thread.
+    #[error("there is no process {0}")]
+    NoSuchProcess(Tid),
+
+    /// Attaching is not permitted.
+    #[error("not permitted to trace {pid}: {reason}")]
+    NotPermitted {
+        /// The process or thread.
+        pid: Tid,
+        /// Why.
+        reason: Refusal,
+    },
+
+    /// The tracer was shut down.
+    #[error("the tracer was shut down")]
+    Shutdown,
+
+    /// The handle was inherited by a child of fork(2), where it cannot be used: the
+    /// tracer's threads are not there.
+    #[error("the handle belongs to the parent of this forked process")]
+    Forked,
+
+    /// A signal can only be given in a signal-delivery-stop, and only one that exists.
+    #[error("tracee {tid} cannot be resumed with {signal}: it is in no signal-delivery-stop")]
+    NotASignalStop {
+        /// The tracee.
+        tid: Tid,
+        /// The signal.
+        signal: Signal,
+    },
+
+    /// There is no such signal.
+    #[error("there is no signal {}", .0.as_raw())]
+    NoSuchSignal(Signal),
+
+    /// The request makes no sense in the tracee's present stop: listening outside of a
+    /// group-stop, the siginfo of a stop that has none.
+    #[error("{request} is not possible in the present stop of tracee {tid}")]
+    WrongStop {
+        /// The ptrace(2) request.
+        request: &'static str,
+        /// The tracee.
+        tid: Tid,
+    },
+
+    /// The memory cannot be read or written, not even its first byte.
+    #[error("memory of {tid} at {address:#x}: {errno}", errno = .source.desc())]
+    Memory {
+        /// The tracee.
+        tid: Tid,
+        /// The address.
+        address: u64,
+        /// The system's error: `EFAULT`, or `EPERM`.
+        source: Errno,
+    },
+
+    /// An argument that no system can serve.
+    #[error("invalid argument: {0}")]
+    InvalidArgument(&'static str),
+
+    /// The running kernel lacks something.
+    #[error("{what} needs Linux {since} or later")]
+    NotSupported {
+        /// What.
+        what: &'static str,
+        /// The first version that has it.
+        since: &'static str,
+    },
+
+    /// A program could not be started. The error is the one that
+    /// [`std::process::Command::spawn`] gives.
+    #[error("cannot start the program: {0}")]
+    Spawn(#[source] io::Error),
+
+    /// No signal is left to wake the tracer's threads with, or the chosen one has a
+    /// handler. Choose another: [`wake_signal`](crate::TracerBuilder::wake_signal).
+    #[error("no free signal to wake tracer threads with: {0}")]
+    WakeSignal(#[source] Errno),
+
+    /// A system call failed that fails only when the system is short of something.
+    #[error("{call}: {source}")]
+    System {
+        /// The call.
+        call: &'static str,
+        /// The error.
+        #[source]
+        source: Errno,
+    },
+}
+
+/// Why a process may not be traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Another tracer has it: a thread has one tracer.
+    AlreadyTraced {
+        /// The thread that traces it.
+        tracer: Tid,
+    },
+    /// It is a thread of the calling process.
+    OwnProcess,
+    /// It is a kernel thread.
+    KernelThread,
+    /// It is a zombie: dead, and waited for by nobody yet.
+    Zombie,
+    /// Another user, a capability that is missing, a security module, or a program
+    /// that was made undumpable.
+    Denied,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::AlreadyTraced { tracer } => {
+                write!(f, "it is traced already, by thread {tracer}; end that first")
+            }
+            Refusal::OwnProcess => {
+                f.write_str("it belongs to this process; trace it from another one")
+            }
+            Refusal::KernelThread => f.write_str("it is a kernel thread"),
+            Refusal::Zombie => f.write_str("it is dead, and waits for its parent to notice"),
+            Refusal::Denied => f.write_str(
+                "it takes the same user, or CAP_SYS_PTRACE, and the consent of security \
+                 modules (see kernel.yama.ptrace_scope)",
+            ),
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Spawn(source) => source,
+            Error::System { source, .. } => source.into(),
+            other => {
+                let kind = match &other {
+                    Error::Gone(_) | Error::NoSuchProcess(_) => io::ErrorKind::NotFound,
+                    Error::NotPermitted { .. } => io::ErrorKind::PermissionDenied,
+                    Error::NotSupported { .. } => io::ErrorKind::Unsupported,
+                    Error::Shutdown => io::ErrorKind::BrokenPipe,
+                    Error::NoSuchSignal(_)
+                    | Error::InvalidArgument(_)
+                    | Error::NotASignalStop { .. } => io::ErrorKind::InvalidInput,
+                    _ => io::ErrorKind::Other,
+                };
+                io::Error::new(kind, other)
+            }
+        }
+    }
+}
