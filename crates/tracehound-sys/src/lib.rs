@@ -11,6 +11,7 @@ mod fork_guard;
 mod id;
 pub mod memory;
 pub mod proc;
+mod process;
 pub mod ptrace;
 mod siginfo;
 mod signal;
@@ -22,6 +23,7 @@ pub mod wake;
 pub use fork_guard::ForkGuard;
 pub use id::Tid;
 pub use nix::errno::Errno;
+pub use process::{Pidfd, reap, signal_process, signal_thread};
 pub use siginfo::SigInfo;
 pub use signal::{SIGNAL_MAX, Signal};
 

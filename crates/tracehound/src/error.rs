@@ -129,6 +129,9 @@ pub enum Refusal {
     },
     /// It is a thread of the calling process.
     OwnProcess,
+    /// It is a child of the calling process, whose own wait for it would take stops for
+    /// exits. Say [`own_child`](crate::Attach::own_child) if nobody waits for it.
+    OwnChild,
     /// It is a kernel thread.
     KernelThread,
     /// It is a zombie: dead, and waited for by nobody yet.
@@ -142,11 +145,17 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Refusal::AlreadyTraced { tracer } => {
-                write!(f, "it is traced already, by thread {tracer}; end that first")
+                write!(
+                    f,
+                    "it is traced already, by thread {tracer}; end that first"
+                )
             }
             Refusal::OwnProcess => {
                 f.write_str("it belongs to this process; trace it from another one")
             }
+            Refusal::OwnChild => f.write_str(
+                "it is a child of this process, whose own wait for it would see its stops",
+            ),
             Refusal::KernelThread => f.write_str("it is a kernel thread"),
             Refusal::Zombie => f.write_str("it is dead, and waits for its parent to notice"),
             Refusal::Denied => f.write_str(

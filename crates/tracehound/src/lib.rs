@@ -1,1 +1,92 @@
-//! x
+//! An async runtime for writing Linux tracers.
+//!
+//! A tracee (one traced thread) is a [`Stream`](futures_core::Stream) of [`Event`]s plus
+//! async methods ([`cont`](Tracee::cont), [`step`](Tracee::step),
+//! [`getregs`](Tracee::getregs), …). Tracer logic is ordinary async code: one task for each
+//! tracee, thousands of them, inside a program that has other work to do.
+//!
+//! ```
+//! use futures::StreamExt;
+//! use tracehound::{Command, Event, ResumeMode, Tracer};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tracehound::Result<()> {
+//! let tracer = Tracer::new()?;
+//! let (mut tracee, mut child) = tracer
+//!     .spawn(Command::new("true").resume_mode(ResumeMode::Syscall))
+//!     .await?;
+//! let mut calls = 0;
+//! while let Some(event) = tracee.next().await {
+//!     if let Event::SyscallEnter(enter) = event {
+//!         calls += 1;
+//!         println!("{enter}");
+//!     }
+//! }
+//! assert!(calls > 0);
+//! assert!(child.wait().await?.success());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where code runs
+//!
+//! ptrace(2) works only from the thread that attached. A [`Tracer`] owns such threads; they
+//! wait, and make every request. The same [`Tracee`] and the same code work in either of two
+//! places:
+//!
+//! - in *any task* of any runtime: requests travel to the tracer thread, which costs a hop;
+//! - *pinned* on the tracer thread, with [`Tracee::spawn_pinned`] or [`Tracer::trace`]: a
+//!   request is a plain system call.
+//!
+//! # What holds
+//!
+//! - Every tracee's stream ends with exactly one terminal event, then `None`, whatever
+//!   happens.
+//! - A stop that was handed out leaves the tracee *held* until it is resumed, by a method or
+//!   by asking for the next event.
+//! - A tracee is never left frozen: dropping its handle detaches it.
+//! - The host is left alone: its children, signal handlers, mask and threads. One signal is
+//!   taken, if it is free ([`TracerBuilder::wake_signal`]).
+//!
+//! # What cannot work
+//!
+//! A host that waits for *any* child (`wait`, `waitpid(-1)`) takes the tracees' stops from
+//! the tracer. So does a `std` or tokio `Child` whose process is traced: processes are made
+//! with [`Tracer::spawn`], and attaching to a child of one's own is refused unless
+//! [asked for](Attach::own_child).
+//!
+//! A host with a SIGCHLD handler without `SA_NOCLDSTOP` pays two to three times as much for
+//! each stop, since the kernel sends SIGCHLD at each.
+//!
+//! # Kernels
+//!
+//! Linux 5.4 and up (5.3 is the first with `PTRACE_GET_SYSCALL_INFO`; [`Tracer::new`] says
+//! [`Error::NotSupported`] before that), on x86_64 and aarch64.
+
+#![cfg(target_os = "linux")]
+#![deny(unsafe_code)]
+
+mod attach;
+mod child;
+mod command;
+mod control;
+mod error;
+pub mod event;
+mod process;
+mod shard;
+mod slot;
+mod spawner;
+mod tracee;
+mod tracer;
+
+pub use attach::Attach;
+pub use child::Child;
+pub use command::{Command, Follow, Stdio};
+pub use control::Control;
+pub use error::{Error, Refusal, Result};
+pub use event::Event;
+pub use process::Process;
+pub use tracee::{PinnedError, PinnedTask, Tracee};
+pub use tracehound_sys::ptrace::{Arch, Regs, ResumeKind as ResumeMode, SyscallEntry};
+pub use tracehound_sys::{Errno, SigInfo, Signal, Tid};
+pub use tracer::{Tracer, TracerBuilder};

@@ -45,7 +45,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::wait::{OWN_TRACEES, RawInfo, Report, Target};
-use crate::{Result, Tid, ptrace};
+use crate::{Result, Signal, Tid, ptrace};
 
 pub use signal::WakeSignal;
 
@@ -115,6 +115,11 @@ impl Interrupter {
     /// The bound thread.
     pub fn thread(&self) -> Tid {
         Tid::from_raw(self.tid.load(Ordering::SeqCst))
+    }
+
+    /// The signal that wakes it.
+    pub fn signal(&self) -> Signal {
+        self.signal.signal()
     }
 
     /// Ends the present or the next wait of the bound thread.

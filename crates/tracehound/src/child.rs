@@ -1,0 +1,281 @@
+//! The process side of a spawned program: its pipes, its exit status, its end.
+//!
+//! Apart from its tracee: a `Child` awaits the process whether it is traced or was
+//! detached. Never a `std::process::Child`, whose wait takes a tracee's stops for exits.
+
+use std::fmt;
+use std::process::{ExitStatus, Output};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::io::AsyncReadExt;
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::sync::watch;
+use tracehound_sys::{Errno, Pidfd, Signal, Tid};
+
+use crate::error::{Error, Result};
+use crate::shard::Shard;
+use crate::tracer::Handles;
+
+/// Who awaits the process.
+enum Keeper {
+    /// Its tracer thread, as the tracee's death.
+    Tracer,
+    /// The spawner thread.
+    Spawner(Option<Arc<Pidfd>>),
+    /// Nobody: it has ended.
+    Nobody,
+}
+
+/// How the process ended.
+#[derive(Clone, Copy)]
+enum Outcome {
+    Ended(ExitStatus),
+    /// Somebody else took its status.
+    Lost,
+}
+
+/// What the handle shares with whoever awaits the process.
+pub(crate) struct ChildCell {
+    pid: Tid,
+    shard: Arc<Shard>,
+    keeper: Mutex<Keeper>,
+    outcome: watch::Sender<Option<Outcome>>,
+}
+
+impl ChildCell {
+    pub(crate) fn new(pid: Tid, shard: Arc<Shard>) -> Arc<Self> {
+        Arc::new(ChildCell {
+            pid,
+            shard,
+            keeper: Mutex::new(Keeper::Tracer),
+            outcome: watch::Sender::new(None),
+        })
+    }
+
+    pub(crate) fn pid(&self) -> Tid {
+        self.pid
+    }
+
+    fn keeper(&self) -> MutexGuard<'_, Keeper> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The spawner thread awaits it now.
+    pub(crate) fn detached(&self, pidfd: Option<Arc<Pidfd>>) {
+        *self.keeper() = Keeper::Spawner(pidfd);
+    }
+
+    /// Its tracer thread has seen its death.
+    pub(crate) fn ended(&self, status: ExitStatus) {
+        *self.keeper() = Keeper::Nobody;
+        self.outcome.send_replace(Some(Outcome::Ended(status)));
+    }
+
+    /// Takes the status of a detached child; gives whether it has ended.
+    pub(crate) fn reap(&self) -> bool {
+        // Under the lock: once it is reaped, its id may be another's, and must not be
+        // killed by number.
+        let mut keeper = self.keeper();
+        let outcome = match tracehound_sys::reap(self.pid) {
+            Ok(None) => return false,
+            Ok(Some(status)) => Outcome::Ended(status),
+            // The host waits for everything.
+            Err(_) => Outcome::Lost,
+        };
+        *keeper = Keeper::Nobody;
+        drop(keeper);
+        self.outcome.send_replace(Some(outcome));
+        true
+    }
+
+    /// SIGKILL, by way of whoever can tell that the id is still the process's.
+    pub(crate) fn kill(self: &Arc<Self>) {
+        if self.kill_kept() {
+            return;
+        }
+        let cell = Arc::clone(self);
+        // An error: the tracer has ended, and whatever was left is awaited elsewhere.
+        let asked = self.shard.run(move |local| {
+            if !local.kill_child(cell.pid) {
+                cell.kill_kept();
+            }
+        });
+        if asked.is_err() {
+            self.kill_kept();
+        }
+    }
+
+    /// SIGKILL for a process that is not traced; gives whether it is none of its
+    /// tracer's business.
+    fn kill_kept(&self) -> bool {
+        let keeper = self.keeper();
+        match &*keeper {
+            Keeper::Tracer => return false,
+            // An error of either means that it is dead.
+            Keeper::Spawner(Some(pidfd)) => {
+                let _ = pidfd.signal(Signal::SIGKILL);
+            }
+            Keeper::Spawner(None) => {
+                let _ = tracehound_sys::signal_process(self.pid, Signal::SIGKILL);
+            }
+            Keeper::Nobody => {}
+        }
+        true
+    }
+
+    async fn wait(&self) -> Result<ExitStatus> {
+        let mut outcome = self.outcome.subscribe();
+        let outcome = match outcome.wait_for(Option::is_some).await {
+            Ok(outcome) => *outcome,
+            // The sender is a field of self.
+            Err(_) => None,
+        };
+        match outcome {
+            Some(Outcome::Ended(status)) => Ok(status),
+            _ => Err(Error::System {
+                call: "waitid",
+                source: Errno::ECHILD,
+            }),
+        }
+    }
+
+    fn try_wait(&self) -> Option<ExitStatus> {
+        match *self.outcome.borrow() {
+            Some(Outcome::Ended(status)) => Some(status),
+            _ => None,
+        }
+    }
+}
+
+/// A process that a tracer made.
+///
+/// It is awaited in any case: no zombie is left, whether or not [`wait`](Child::wait) is
+/// called, also after its tracee was detached. Dropping the handle leaves the process
+/// alone, unless [`kill_on_drop`](crate::Command::kill_on_drop) was asked for.
+pub struct Child {
+    /// The writing end of the program's standard input, if it was piped.
+    pub stdin: Option<ChildStdin>,
+    /// The reading end of its standard output, if it was piped.
+    pub stdout: Option<ChildStdout>,
+    /// The reading end of its standard error, if it was piped.
+    pub stderr: Option<ChildStderr>,
+    cell: Arc<ChildCell>,
+    kill_on_drop: bool,
+    // The tracer lives as long as somebody may ask for it.
+    _handles: Arc<Handles>,
+}
+
+impl Child {
+    pub(crate) fn new(cell: Arc<ChildCell>, handles: Arc<Handles>, kill_on_drop: bool) -> Self {
+        Child {
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            cell,
+            kill_on_drop,
+            _handles: handles,
+        }
+    }
+
+    /// The process id.
+    pub fn id(&self) -> Tid {
+        self.cell.pid
+    }
+
+    /// Waits for the process to end, after closing its standard input. May be called
+    /// again.
+    ///
+    /// A traced process ends only if its tracee is resumed.
+    ///
+    /// # Errors
+    ///
+    /// `ECHILD` if the host waits for everything and has taken the status.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe: a dropped wait loses nothing.
+    pub async fn wait(&mut self) -> Result<ExitStatus> {
+        drop(self.stdin.take());
+        self.cell.wait().await
+    }
+
+    /// The exit status, if the process has ended.
+    pub fn try_wait(&self) -> Option<ExitStatus> {
+        self.cell.try_wait()
+    }
+
+    /// Sends SIGKILL, without waiting for the end. Nothing happens if it has ended.
+    pub fn start_kill(&self) {
+        self.cell.kill();
+    }
+
+    /// Sends SIGKILL and waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Child::wait).
+    ///
+    /// # Cancel safety
+    ///
+    /// The signal is sent at the first poll; dropping the future after that only stops
+    /// waiting.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.start_kill();
+        self.wait().await.map(drop)
+    }
+
+    /// Waits for the end and collects what the program writes to its pipes meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Child::wait), and those of reading.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: what was read is lost.
+    pub async fn wait_with_output(mut self) -> Result<Output> {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let (mut out, mut err) = (self.stdout.take(), self.stderr.take());
+        let read_out = async {
+            match &mut out {
+                Some(pipe) => pipe.read_to_end(&mut stdout).await,
+                None => Ok(0),
+            }
+        };
+        let read_err = async {
+            match &mut err {
+                Some(pipe) => pipe.read_to_end(&mut stderr).await,
+                None => Ok(0),
+            }
+        };
+        let (status, out, err) = futures::future::join3(self.wait(), read_out, read_err).await;
+        for read in [out, err] {
+            read.map_err(|error| Error::System {
+                call: "read",
+                source: Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32)),
+            })?;
+        }
+        Ok(Output {
+            status: status?,
+            stdout,
+            stderr,
+        })
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.kill_on_drop {
+            self.cell.kill();
+        }
+    }
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child")
+            .field("id", &self.id())
+            .field("status", &self.try_wait())
+            .finish_non_exhaustive()
+    }
+}

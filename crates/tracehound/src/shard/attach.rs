@@ -1,0 +1,141 @@
+//! Attaching to the threads of a running process.
+//!
+//! One reading of `/proc/PID/task` misses the threads that are made meanwhile, so the
+//! list is read until a pass finds nothing new. Threads made by seized threads come by
+//! themselves, if threads are followed.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tracehound_sys::ptrace::{self, Options, ResumeKind};
+use tracehound_sys::{Errno, Tid, proc};
+
+use super::Local;
+use crate::error::{Error, Refusal, Result};
+use crate::slot::{Heritage, Slot};
+use crate::tracee::Tracee;
+
+/// An attach, as the tracer thread gets it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AttachPlan {
+    pub(crate) pid: Tid,
+    pub(crate) options: Options,
+    pub(crate) mode: ResumeKind,
+    /// Also to a child of this process, whose own waits would then see stops.
+    pub(crate) own_child: bool,
+}
+
+impl Local {
+    /// Seizes every thread of a process. Those seized before an error are let go.
+    pub(crate) fn attach(&self, plan: &AttachPlan) -> Result<(Tid, Vec<Tracee>)> {
+        if self.closing.get() {
+            return Err(Error::Shutdown);
+        }
+        let tgid = check(plan)?;
+        let mut tracees = Vec::new();
+        let mut tried = HashSet::new();
+        loop {
+            let tids = proc::tasks(tgid).unwrap_or_default();
+            let mut new = false;
+            for tid in tids {
+                if !tried.insert(tid) || self.tracees.borrow().contains_key(&tid) {
+                    continue;
+                }
+                new = true;
+                tracees.extend(self.seize(tid, tgid, plan)?);
+            }
+            if !new {
+                break;
+            }
+        }
+        if tracees.is_empty() {
+            return Err(match proc::status(tgid) {
+                Ok(_) => explain(tgid, Errno::EPERM),
+                Err(_) => Error::NoSuchProcess(plan.pid),
+            });
+        }
+        Ok((tgid, tracees))
+    }
+
+    /// Seizes one thread; gives nothing if it has ended, or comes by itself.
+    fn seize(&self, tid: Tid, tgid: Tid, plan: &AttachPlan) -> Result<Option<Tracee>> {
+        match ptrace::seize(tid, plan.options) {
+            Ok(()) => Ok(self.enter_attached(tid, tgid, plan)),
+            Err(Errno::ESRCH) => Ok(None),
+            Err(errno) => match proc::status(tid) {
+                Err(_) => Ok(None),
+                Ok(status) if matches!(status.state, 'Z' | 'X') => Ok(None),
+                // Made by a thread that was seized before.
+                Ok(status) if status.tracer == self.shard.thread() => Ok(None),
+                Ok(_) => Err(explain(tid, errno)),
+            },
+        }
+    }
+
+    fn enter_attached(&self, tid: Tid, tgid: Tid, plan: &AttachPlan) -> Option<Tracee> {
+        let heritage = Heritage {
+            mode: plan.mode,
+            options: plan.options,
+            tree: None,
+        };
+        let slot = Slot::new(Arc::clone(&self.shard), tid, heritage);
+        slot.set_tgid(tgid);
+        {
+            // It runs: there is no birth stop to come. To stop at system calls, also at the
+            // end of the one that it is in, it has to be stopped and resumed once.
+            let mut state = slot.lock();
+            state.started = true;
+            state.enter_mode = plan.mode != ResumeKind::Cont && ptrace::interrupt(tid).is_ok();
+        }
+        self.insert(&slot);
+        let tracee = Tracee::new(Arc::clone(&slot));
+        if tracee.is_none() {
+            self.detach(&slot);
+        }
+        tracee
+    }
+}
+
+/// What can be said before anything is tried; gives the process.
+fn check(plan: &AttachPlan) -> Result<Tid> {
+    let pid = plan.pid;
+    let Ok(status) = proc::status(pid) else {
+        return Err(Error::NoSuchProcess(pid));
+    };
+    let refusal = if status.tgid == Tid::current_process() {
+        Some(Refusal::OwnProcess)
+    } else if status.kernel_thread {
+        Some(Refusal::KernelThread)
+    } else if status.parent == Tid::current_process() && !plan.own_child {
+        Some(Refusal::OwnChild)
+    } else {
+        None
+    };
+    match refusal {
+        Some(reason) => Err(Error::NotPermitted { pid, reason }),
+        None => Ok(status.tgid),
+    }
+}
+
+/// The reason behind an error of `PTRACE_SEIZE`.
+pub(super) fn explain(pid: Tid, errno: Errno) -> Error {
+    let Ok(status) = proc::status(pid) else {
+        return Error::NoSuchProcess(pid);
+    };
+    let reason = match errno {
+        Errno::EPERM if status.tracer != Tid::from_raw(0) => Refusal::AlreadyTraced {
+            tracer: status.tracer,
+        },
+        Errno::EPERM if status.kernel_thread => Refusal::KernelThread,
+        Errno::EPERM if matches!(status.state, 'Z' | 'X') => Refusal::Zombie,
+        Errno::EPERM | Errno::EACCES => Refusal::Denied,
+        Errno::ESRCH => return Error::NoSuchProcess(pid),
+        source => {
+            return Error::System {
+                call: "PTRACE_SEIZE",
+                source,
+            };
+        }
+    };
+    Error::NotPermitted { pid, reason }
+}

@@ -1,0 +1,179 @@
+//! New tracees.
+//!
+//! A birth has two reports: the parent's event, which names the child, and the child's
+//! own first stop. The kernel gives them in either order, or only one of them: a child
+//! may be killed before it stops, a parent before its event. The user sees one order:
+//! the parent's event, then the child's `Started`. So a first stop (or a death) that
+//! comes early is kept until the event; where the event will never come, because whoever
+//! could report it is dead, the child is found out and let go, or given to the tree of
+//! the one that died.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use tracehound_sys::ptrace::{self, Options};
+use tracehound_sys::wait::StopKind;
+use tracehound_sys::{Errno, Tid, proc};
+
+use super::Local;
+use crate::event::{Birth, Event};
+use crate::slot::{End, Heritage, Phase, Recorded, Slot, StopClass};
+use crate::tracee::Tracee;
+
+/// Deaths of the unborn that are remembered. They are looked up by the parent's event,
+/// which is on its way; only those whose parent was killed are left over.
+const REMEMBERED_DEATHS: usize = 1024;
+
+#[derive(Default)]
+pub(super) struct Births {
+    /// First stops whose parent's event has not come.
+    early: RefCell<HashMap<Tid, StopKind>>,
+    /// Deaths before the parent's event.
+    dead: RefCell<VecDeque<(Tid, ExitStatus)>>,
+    /// There may be first stops whose parent died.
+    unsettled: Cell<bool>,
+    /// What the last tracee that died while it ran would have passed on.
+    bereaved: Cell<Option<Heritage>>,
+}
+
+impl Local {
+    /// The parent's event.
+    pub(super) fn birth(&self, parent: &Arc<Slot>, kind: StopKind) -> Result<Recorded, Errno> {
+        let message = ptrace::get_event_msg(parent.tid())?;
+        let birth = Birth {
+            parent: parent.tid(),
+            child: Tid::from_raw(i32::try_from(message).unwrap_or(0)),
+        };
+        let heritage = parent.heritage();
+        let handle = self.register(birth.child, heritage);
+        let unwanted = kind == StopKind::Clone && !self.is_followed(birth, parent, heritage);
+        let mut handle = handle.filter(|_| !unwanted);
+        if let (Some(tree), Some(tracee)) = (heritage.tree, handle.take()) {
+            handle = self.grow_tree(tree, tracee);
+        }
+        let event = match kind {
+            StopKind::Fork => Event::Fork(birth),
+            StopKind::Vfork => Event::Vfork(birth),
+            _ => Event::Clone(birth),
+        };
+        Ok(parent.record(|state| {
+            state.birth = handle;
+            (StopClass::Other, event)
+        }))
+    }
+
+    /// Whether the child of a clone event is one that was asked for. Where only threads
+    /// are followed, a process made by clone(2) is not.
+    fn is_followed(&self, birth: Birth, parent: &Slot, heritage: Heritage) -> bool {
+        heritage.options.contains(Options::TRACEFORK)
+            || proc::status(birth.child).is_ok_and(|status| status.tgid == parent.tgid())
+    }
+
+    /// Enters a new tracee, with what is known of it already.
+    fn register(&self, child: Tid, heritage: Heritage) -> Option<Tracee> {
+        let slot = Slot::new(Arc::clone(&self.shard), child, heritage);
+        let handle = Tracee::new(Arc::clone(&slot))?;
+        if let Some(status) = self.births.take_death(child) {
+            slot.end(End::Dead, Event::death(status));
+            return Some(handle);
+        }
+        self.insert(&slot);
+        let stop = self.births.early.borrow_mut().remove(&child);
+        if let Some(kind) = stop {
+            self.stop_of(&slot, kind);
+        }
+        Some(handle)
+    }
+
+    /// A child of a process whose births nobody is told of: it is let go.
+    pub(super) fn disown_birth(&self, parent: Tid, heritage: Heritage) {
+        if let Ok(message) = ptrace::get_event_msg(parent) {
+            let child = Tid::from_raw(i32::try_from(message).unwrap_or(0));
+            drop(self.register(child, heritage));
+        }
+    }
+
+    /// A stop of a thread that nobody has named yet.
+    pub(super) fn early_stop(&self, tid: Tid, kind: StopKind) {
+        // An id that is in use again: the death that was kept is another's.
+        self.births.take_death(tid);
+        self.births.early.borrow_mut().insert(tid, kind);
+        self.births.unsettled.set(true);
+    }
+
+    pub(super) fn early_death(&self, tid: Tid, status: ExitStatus) {
+        self.births.early.borrow_mut().remove(&tid);
+        let mut dead = self.births.dead.borrow_mut();
+        if dead.len() == REMEMBERED_DEATHS {
+            dead.pop_front();
+        }
+        dead.push_back((tid, status));
+    }
+
+    /// A tracee has died. If it was running, it may have made a child that nobody will
+    /// name.
+    pub(super) fn note_bereaved(&self, slot: &Slot) {
+        if slot.lock().phase == Phase::Running {
+            self.births.bereaved.set(Some(slot.heritage()));
+        }
+    }
+
+    /// Whether there are first stops which have not been looked at.
+    pub(super) fn has_unsettled(&self) -> bool {
+        self.births.unsettled.get()
+    }
+
+    /// Looks for children whose parent cannot name them any more. Called after deaths,
+    /// and once before the thread sleeps.
+    pub(super) fn settle_orphans(&self) {
+        self.births.unsettled.set(false);
+        if self.births.early.borrow().is_empty() {
+            return;
+        }
+        let early: Vec<Tid> = self.births.early.borrow().keys().copied().collect();
+        for tid in early {
+            if !self.has_living_parent(tid) {
+                self.settle_orphan(tid);
+            }
+        }
+    }
+
+    fn has_living_parent(&self, tid: Tid) -> bool {
+        let Ok(status) = proc::status(tid) else {
+            // Dead: the report comes.
+            return true;
+        };
+        let parent = if status.tgid == tid {
+            status.parent
+        } else {
+            status.tgid
+        };
+        let tracees: Vec<_> = self.tracees.borrow().values().cloned().collect();
+        tracees
+            .iter()
+            .any(|slot| slot.tgid() == parent && slot.lock().phase == Phase::Running)
+    }
+
+    fn settle_orphan(&self, tid: Tid) {
+        let heritage = self.births.bereaved.get().unwrap_or(Heritage {
+            mode: ptrace::ResumeKind::Cont,
+            options: Options::empty(),
+            tree: None,
+        });
+        tracing::debug!(%tid, "the parent died before it could report this birth");
+        let handle = self.register(tid, heritage);
+        if let (Some(tree), Some(tracee)) = (heritage.tree, handle) {
+            drop(self.grow_tree(tree, tracee));
+        }
+    }
+}
+
+impl Births {
+    fn take_death(&self, tid: Tid) -> Option<ExitStatus> {
+        let mut dead = self.dead.borrow_mut();
+        let at = dead.iter().position(|(dead, _)| *dead == tid)?;
+        dead.remove(at).map(|(_, status)| status)
+    }
+}

@@ -1,0 +1,127 @@
+//! Letting tracees go.
+//!
+//! `PTRACE_DETACH` needs a stop. A running tracee is interrupted, and detached at whatever
+//! stop comes next; nobody is told of that stop, so what it would have done is done: a
+//! signal is delivered, a group-stop kept.
+
+use std::sync::Arc;
+
+use tracehound_sys::{Errno, Signal, Tid, ptrace};
+
+use super::Local;
+use crate::event::Event;
+use crate::slot::{Action, End, Phase, Slot, StopClass};
+use crate::spawner;
+
+impl Local {
+    /// Detaches a tracee at once if it is stopped, else as soon as it stops.
+    pub(crate) fn detach(&self, slot: &Arc<Slot>) {
+        let mut state = slot.lock();
+        match state.phase {
+            Phase::Ended(_) => {}
+            Phase::Stopped(class) => {
+                drop(state);
+                self.finish_detach(slot, class);
+            }
+            Phase::Dying => state.detach = true,
+            Phase::Running | Phase::Listening => {
+                state.detach = true;
+                if state.started {
+                    // A birth stop comes by itself. An error: it is dead, and that is
+                    // reported too.
+                    let _ = ptrace::interrupt(slot.tid());
+                }
+            }
+        }
+    }
+
+    /// Detaches a stopped tracee as if nobody had watched.
+    pub(super) fn finish_detach(&self, slot: &Arc<Slot>, class: StopClass) {
+        let signal = match class {
+            StopClass::Signal(signal) => Some(signal),
+            _ => None,
+        };
+        self.detach_now(slot, signal);
+    }
+
+    /// Detaches a stopped tracee, delivering this signal.
+    pub(crate) fn detach_now(&self, slot: &Arc<Slot>, signal: Option<Signal>) {
+        let tid = slot.tid();
+        let child = self.children.borrow_mut().remove(&tid);
+        // While it is still ours, so that the id cannot be another's.
+        let pidfd = child.as_ref().map(|_| spawner::open_pidfd(tid));
+        match ptrace::detach(tid, signal) {
+            Ok(()) => {
+                if let (Some(child), Some(pidfd)) = (child, pidfd) {
+                    spawner::keep(child, pidfd);
+                }
+                self.remove(tid);
+                slot.end(End::Detached, Event::Detached);
+            }
+            Err(errno) => {
+                if errno != Errno::ESRCH {
+                    tracing::warn!(%tid, %errno, "cannot detach");
+                }
+                // Killed: its death is reported.
+                if let Some(child) = child {
+                    self.children.borrow_mut().insert(tid, child);
+                }
+                let mut state = slot.lock();
+                state.phase = Phase::Dying;
+                state.held = false;
+                state.detach = true;
+            }
+        }
+    }
+
+    /// `PTRACE_INTERRUPT`; a tracee that is stopped already does not stop twice.
+    pub(crate) fn interrupt(&self, slot: &Slot) -> crate::Result<()> {
+        let mut state = slot.lock();
+        match state.phase {
+            Phase::Stopped(_) => Ok(()),
+            Phase::Dying | Phase::Ended(_) => state.check_held(slot.tid()),
+            // Its birth stop comes by itself.
+            Phase::Running if !state.started => Ok(()),
+            Phase::Running | Phase::Listening => match ptrace::interrupt(slot.tid()) {
+                Ok(()) => {
+                    state.interrupted = true;
+                    // One stop answers both, and it is now waited for.
+                    state.enter_mode = false;
+                    Ok(())
+                }
+                Err(_) => Err(crate::Error::Gone(slot.tid())),
+            },
+        }
+    }
+
+    /// SIGKILL for the tracee's process.
+    pub(crate) fn kill(&self, slot: &Slot) -> crate::Result<()> {
+        let mut state = slot.lock();
+        state.check_attached(slot.tid())?;
+        send_kill(slot.tid());
+        if state.phase == Phase::Stopped(StopClass::Exit) {
+            // Since Linux 6.1 SIGKILL does not move it out of the exit stop.
+            let _ = ptrace::resume(slot.tid(), ptrace::ResumeKind::Cont, None);
+            state.resumed(Action::Resume(ptrace::ResumeKind::Cont, None));
+        }
+        Ok(())
+    }
+
+    /// SIGKILL for a process that this tracer made; gives whether it is traced here.
+    pub(crate) fn kill_child(&self, pid: Tid) -> bool {
+        let known = self.children.borrow().contains_key(&pid);
+        if known {
+            match self.tracee(pid) {
+                Some(slot) => drop(self.kill(&slot)),
+                None => send_kill(pid),
+            }
+        }
+        known
+    }
+}
+
+/// On the tracer thread the id cannot be another's: only this thread reaps it.
+fn send_kill(tid: Tid) {
+    // An error means that it is dead.
+    let _ = tracehound_sys::signal_process(tid, Signal::SIGKILL);
+}

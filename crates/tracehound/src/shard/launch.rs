@@ -1,0 +1,236 @@
+//! Processes on their way to their first event.
+//!
+//! The tracer thread's part of a spawn (see [`tracehound_sys::spawn`]): it seizes the
+//! child that announced itself, lets it go on, and takes it past whatever it does before
+//! its exec, of which nobody is told.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tracehound_sys::ptrace::{self, Options, ResumeKind, SyscallEntry, SyscallOp};
+use tracehound_sys::spawn::{Launch, Progress};
+use tracehound_sys::wait::StopKind;
+use tracehound_sys::{Errno, Tid};
+
+use super::{Local, TreePlan, attach};
+use crate::child::ChildCell;
+use crate::error::{Error, Result};
+use crate::event::{Event, Started};
+use crate::slot::{Heritage, Slot, StopClass};
+use crate::tracee::Tracee;
+
+/// A spawn, as the tracer thread gets it.
+pub(crate) struct LaunchPlan {
+    pub(crate) launch: Arc<Launch>,
+    pub(crate) options: Options,
+    pub(crate) mode: ResumeKind,
+    /// Hold it at the entry of its execve.
+    pub(crate) before_exec: bool,
+    /// Run this logic for it and what comes of it.
+    pub(crate) tree: Option<TreePlan>,
+    pub(crate) reply: oneshot::Sender<Result<Launched>>,
+}
+
+/// A process held before its first instruction. It is killed if nobody takes it.
+pub(crate) struct Launched {
+    child: Option<Arc<ChildCell>>,
+    tracee: Option<Tracee>,
+}
+
+impl Launched {
+    /// The parts; the tracee is missing where a tree has it.
+    pub(crate) fn into_parts(mut self) -> (Option<Tracee>, Option<Arc<ChildCell>>) {
+        (self.tracee.take(), self.child.take())
+    }
+}
+
+impl Drop for Launched {
+    fn drop(&mut self) {
+        if let Some(child) = &self.child {
+            child.kill();
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Launches {
+    /// Not announced yet.
+    waiting: RefCell<Vec<LaunchPlan>>,
+    /// Seized, before their exec.
+    seized: RefCell<HashMap<Tid, LaunchPlan>>,
+}
+
+impl Launches {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.borrow().is_empty() && self.seized.borrow().is_empty()
+    }
+}
+
+impl Local {
+    /// Expects a child.
+    pub(crate) fn expect_launch(&self, plan: LaunchPlan) {
+        if self.closing.get() {
+            let _ = plan.reply.send(Err(Error::Shutdown));
+            plan.launch.abort();
+            return;
+        }
+        self.launches.waiting.borrow_mut().push(plan);
+        self.poll_launches();
+    }
+
+    /// Seizes the children that have announced themselves.
+    pub(super) fn poll_launches(&self) {
+        if self.launches.waiting.borrow().is_empty() {
+            return;
+        }
+        for plan in self.launches.waiting.take() {
+            match plan.launch.progress() {
+                Progress::Pending => self.launches.waiting.borrow_mut().push(plan),
+                Progress::Failed(errno) => {
+                    let _ = plan.reply.send(Err(Error::Spawn(errno.into())));
+                }
+                Progress::Announced(tid) => self.seize_launch(tid, plan),
+            }
+        }
+    }
+
+    fn seize_launch(&self, tid: Tid, plan: LaunchPlan) {
+        if let Err(errno) = ptrace::seize(tid, plan.options) {
+            let error = attach::explain(tid, errno);
+            plan.launch.abort();
+            let _ = plan.reply.send(Err(error));
+            return;
+        }
+        if plan.before_exec {
+            // It stops at once, and is then led from call to call.
+            let _ = ptrace::interrupt(tid);
+        }
+        let launch = Arc::clone(&plan.launch);
+        self.launches.seized.borrow_mut().insert(tid, plan);
+        launch.go();
+    }
+
+    /// A stop before the exec. Gives whether it was such a child's.
+    pub(super) fn launch_stop(&self, tid: Tid, kind: StopKind) -> bool {
+        let seized = self.launches.seized.borrow();
+        let Some(plan) = seized.get(&tid) else {
+            return false;
+        };
+        let (launch, heritage) = (Arc::clone(&plan.launch), plan.heritage());
+        let how = if plan.before_exec {
+            ResumeKind::Syscall
+        } else {
+            ResumeKind::Cont
+        };
+        drop(seized);
+        // An error in what follows: it was killed, which is reported.
+        let mut signal = None;
+        match kind {
+            StopKind::Syscall => {
+                if let Some(call) = entered_exec(&launch, tid) {
+                    self.launched(tid, Some(call));
+                    return true;
+                }
+            }
+            StopKind::Signal(stop) => signal = Some(stop),
+            StopKind::Group(_) => {
+                let _ = ptrace::listen(tid);
+                return true;
+            }
+            StopKind::Fork | StopKind::Vfork | StopKind::Clone => {
+                self.disown_birth(tid, heritage);
+            }
+            _ => {}
+        }
+        let _ = ptrace::resume(tid, how, signal);
+        true
+    }
+
+    /// `PTRACE_EVENT_EXEC`. Gives whether it was such a child's.
+    pub(super) fn launch_exec(&self, tid: Tid) -> bool {
+        let known = self.launches.seized.borrow().contains_key(&tid);
+        if known {
+            self.launched(tid, None);
+        }
+        known
+    }
+
+    /// A death before the exec. Gives whether it was such a child's.
+    pub(super) fn launch_dead(&self, tid: Tid) -> bool {
+        let plan = self.launches.seized.borrow_mut().remove(&tid);
+        let known = plan.is_some();
+        if let Some(plan) = plan {
+            let _ = plan.reply.send(Err(Error::Spawn(plan.launch.error())));
+        }
+        known
+    }
+
+    /// The child is where its user wants it.
+    fn launched(&self, tid: Tid, exec: Option<SyscallEntry>) {
+        let plan = self.launches.seized.borrow_mut().remove(&tid);
+        let Some(plan) = plan else {
+            return;
+        };
+        let slot = Slot::new(Arc::clone(&self.shard), tid, plan.heritage());
+        slot.set_tgid(tid);
+        self.insert(&slot);
+        let child = ChildCell::new(tid, Arc::clone(&self.shard));
+        self.children.borrow_mut().insert(tid, Arc::clone(&child));
+        // Just made: nobody can have asked to detach it.
+        let _ = slot.record(|state| {
+            state.started = true;
+            state.call = exec;
+            (StopClass::Other, Event::Started(Started { exec }))
+        });
+        let mut tracee = Tracee::new(Arc::clone(&slot));
+        if tracee.is_none() {
+            self.detach(&slot);
+        }
+        if let Some(tree) = plan.tree
+            && let Some(root) = tracee.take()
+        {
+            self.plant_tree(tree, root);
+        }
+        let launched = Launched {
+            child: Some(child),
+            tracee,
+        };
+        // Comes back, and is killed, if nobody waits for it.
+        drop(plan.reply.send(Ok(launched)));
+    }
+
+    /// Gives up what has not come to its exec. Used when the thread ends.
+    pub(super) fn abort_launches(&self) {
+        for plan in self.launches.waiting.take() {
+            plan.launch.abort();
+            let _ = plan.reply.send(Err(Error::Shutdown));
+        }
+        for tid in self.launches.seized.borrow().keys() {
+            let _ = tracehound_sys::signal_process(*tid, tracehound_sys::Signal::SIGKILL);
+        }
+    }
+}
+
+impl LaunchPlan {
+    fn heritage(&self) -> Heritage {
+        Heritage {
+            mode: self.mode,
+            options: self.options,
+            tree: self.tree.as_ref().map(|tree| tree.id),
+        }
+    }
+}
+
+/// The call, if the child is at the entry of its execve.
+fn entered_exec(launch: &Launch, tid: Tid) -> Option<SyscallEntry> {
+    match ptrace::get_syscall_info(tid).map(|info| info.op) {
+        Ok(SyscallOp::Entry(call)) if launch.is_exec(&call) => Some(call),
+        Ok(_) | Err(Errno::ESRCH) => None,
+        Err(error) => {
+            tracing::warn!(%tid, %error, "cannot see the system calls of a child");
+            None
+        }
+    }
+}

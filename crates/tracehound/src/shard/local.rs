@@ -1,0 +1,119 @@
+//! The side of a shard that only its tracer thread sees.
+//!
+//! Everything here is reached through a thread-local, so that pinned tasks, which run
+//! between two waits, use the same tables as the reaper without a lock. No borrow of a
+//! table is held while foreign code (a waker, a task, a destructor) runs.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tracehound_sys::Tid;
+
+use super::births::Births;
+use super::launch::Launches;
+use super::tasks::Tasks;
+use super::trees::Trees;
+use super::{Op, Shard};
+use crate::child::ChildCell;
+use crate::slot::Slot;
+
+pub(crate) struct Local {
+    pub(super) shard: Arc<Shard>,
+    /// The tracees, by the id that waitid(2) reports.
+    pub(super) tracees: RefCell<HashMap<Tid, Arc<Slot>>>,
+    /// The processes that this tracer made, until they are dead or detached.
+    pub(super) children: RefCell<HashMap<Tid, Arc<ChildCell>>>,
+    pub(super) births: Births,
+    pub(super) launches: Launches,
+    pub(super) trees: Trees,
+    pub(super) tasks: Tasks,
+    /// Everything is being detached, and the thread ends when nothing is left.
+    pub(super) closing: Cell<bool>,
+    ops: RefCell<Vec<Op>>,
+}
+
+thread_local! {
+    static LOCAL: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
+}
+
+/// Calls a closure with the calling thread's `Local`, if it is a tracer thread.
+pub(super) fn with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
+    let local = LOCAL
+        .try_with(|local| local.borrow().clone())
+        .ok()
+        .flatten();
+    local.map(|local| f(&local))
+}
+
+impl Local {
+    /// Makes the calling thread the tracer thread of a shard.
+    pub(super) fn install(shard: Arc<Shard>) -> Rc<Local> {
+        let local = Rc::new(Local {
+            tasks: Tasks::new(Arc::clone(&shard)),
+            shard,
+            tracees: RefCell::default(),
+            children: RefCell::default(),
+            births: Births::default(),
+            launches: Launches::default(),
+            trees: Trees::default(),
+            closing: Cell::new(false),
+            ops: RefCell::default(),
+        });
+        super::CURRENT_SHARD.set(local.shard.id);
+        LOCAL.set(Some(Rc::clone(&local)));
+        local
+    }
+
+    /// The calling thread is no tracer thread any more.
+    pub(super) fn uninstall() {
+        super::CURRENT_SHARD.set(0);
+        LOCAL.set(None);
+    }
+
+    pub(super) fn tracee(&self, tid: Tid) -> Option<Arc<Slot>> {
+        self.tracees.borrow().get(&tid).cloned()
+    }
+
+    pub(super) fn insert(&self, slot: &Arc<Slot>) {
+        let mut tracees = self.tracees.borrow_mut();
+        tracees.insert(slot.tid(), Arc::clone(slot));
+        self.note_load(tracees.len());
+    }
+
+    pub(super) fn remove(&self, tid: Tid) -> Option<Arc<Slot>> {
+        let mut tracees = self.tracees.borrow_mut();
+        let slot = tracees.remove(&tid);
+        self.note_load(tracees.len());
+        slot
+    }
+
+    fn note_load(&self, tracees: usize) {
+        self.shard
+            .load
+            .store(tracees, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Carries out what other threads have queued.
+    pub(super) fn run_ops(&self) {
+        let mut ops = self.ops.take();
+        self.shard.take_ops(&mut ops);
+        for op in ops.drain(..) {
+            self.run_op(op);
+        }
+        // Keeps the allocation.
+        self.ops.replace(ops);
+    }
+
+    pub(super) fn run_op(&self, op: Op) {
+        match op {
+            Op::Resume {
+                slot,
+                serial,
+                action,
+            } => slot.resume_now(serial, action),
+            Op::Call(f) => f(self),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A shard: one tracer thread and the tracees that it attached.
+//!
+//! ptrace(2) requests work only from the thread that attached, so that thread does
+//! everything: it attaches, waits in waitid(2), makes every request, and polls the
+//! tasks that were pinned to it. This file is the side that other threads see: a queue
+//! of operations and the means to interrupt the wait. `Local` (in [`local`]) is the
+//! side of the thread itself.
+//!
+//! Code finds out where it runs by comparing a thread-local number: on the shard's own
+//! thread an operation is a plain call, elsewhere it is queued and the thread woken.
+//!
+//! A reaper thread separate from the requesting one was rejected: it costs a hop at
+//! each stop, and without `__WNOTHREAD` it sees the host's children. So was a thread per
+//! tracee, which meets pid limits.
+
+mod attach;
+mod births;
+mod detach;
+mod launch;
+mod local;
+mod reaper;
+mod stops;
+mod tasks;
+mod thread;
+mod trees;
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tracehound_sys::wake::{Interrupter, WakeSignal};
+use tracehound_sys::{ForkGuard, Tid};
+
+use crate::error::{Error, Result};
+use crate::slot::{Action, Slot};
+use crate::tracer::Handles;
+
+pub(crate) use attach::AttachPlan;
+pub(crate) use launch::{LaunchPlan, Launched};
+pub(crate) use local::Local;
+pub(crate) use thread::start;
+pub(crate) use trees::{TreeId, TreePlan};
+
+/// What is asked of a tracer thread by others.
+pub(crate) enum Op {
+    /// Resume a tracee that is still in this stop.
+    Resume {
+        slot: Arc<Slot>,
+        serial: u32,
+        action: Action,
+    },
+    /// Anything else.
+    Call(Box<dyn FnOnce(&Local) + Send>),
+}
+
+struct Queue {
+    ops: Vec<Op>,
+    /// The thread has ended, or is about to and takes no more.
+    closed: bool,
+}
+
+/// The side of a shard that every thread may use.
+pub(crate) struct Shard {
+    /// Never given twice in the life of the process.
+    id: u64,
+    queue: Mutex<Queue>,
+    interrupter: Interrupter,
+    fork_guard: Arc<ForkGuard>,
+    /// What every handle keeps alive.
+    handles: Weak<Handles>,
+    /// How many tracees it has: new processes go to the emptiest shard.
+    load: AtomicUsize,
+    /// Whether the thread has ended.
+    ended: watch::Sender<bool>,
+    /// Whether its tasks have: nothing polls the host's timers any more.
+    tasks_gone: (Mutex<bool>, Condvar),
+}
+
+thread_local! {
+    /// The shard whose tracer thread this is; zero for none.
+    static CURRENT_SHARD: Cell<u64> = const { Cell::new(0) };
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl Shard {
+    pub(crate) fn new(
+        signal: WakeSignal,
+        fork_guard: Arc<ForkGuard>,
+        handles: Weak<Handles>,
+    ) -> Self {
+        Shard {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            queue: Mutex::new(Queue {
+                ops: Vec::new(),
+                closed: false,
+            }),
+            interrupter: Interrupter::new(signal),
+            fork_guard,
+            handles,
+            load: AtomicUsize::new(0),
+            ended: watch::Sender::new(false),
+            tasks_gone: (Mutex::new(false), Condvar::new()),
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the calling thread is this shard's tracer thread.
+    pub(crate) fn is_current(&self) -> bool {
+        CURRENT_SHARD.get() == self.id && !self.fork_guard.is_forked()
+    }
+
+    /// Queues an operation and wakes the thread.
+    pub(crate) fn push(&self, op: Op) -> Result<()> {
+        if self.fork_guard.is_forked() {
+            return Err(Error::Forked);
+        }
+        let mut queue = self.queue();
+        if queue.closed {
+            return Err(Error::Shutdown);
+        }
+        queue.ops.push(op);
+        drop(queue);
+        self.interrupter.interrupt();
+        Ok(())
+    }
+
+    /// Runs a closure on the tracer thread: at once if this is it, else when it comes
+    /// to it. Nothing is waited for.
+    pub(crate) fn run(&self, f: impl FnOnce(&Local) + Send + 'static) -> Result<()> {
+        if self.is_current() {
+            return local::with(f).ok_or(Error::Shutdown);
+        }
+        self.push(Op::Call(Box::new(f)))
+    }
+
+    /// Runs a closure on the tracer thread and gives what it returns.
+    pub(crate) async fn call<R: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Local) -> R + Send + 'static,
+    ) -> Result<R> {
+        if self.is_current() {
+            return local::with(f).ok_or(Error::Shutdown);
+        }
+        let (reply, answer) = oneshot::channel();
+        self.push(Op::Call(Box::new(move |local| {
+            // The one who asked may have gone: nothing is lost but the answer.
+            let _ = reply.send(f(local));
+        })))?;
+        answer.await.map_err(|_| Error::Shutdown)
+    }
+
+    /// A share in the tracer's life; nothing if it is ending.
+    pub(crate) fn handles(&self) -> Option<Arc<Handles>> {
+        self.handles.upgrade()
+    }
+
+    pub(crate) fn interrupter(&self) -> &Interrupter {
+        &self.interrupter
+    }
+
+    /// The tracer thread.
+    pub(crate) fn thread(&self) -> Tid {
+        self.interrupter.thread()
+    }
+
+    pub(crate) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// Takes what was queued.
+    fn take_ops(&self, into: &mut Vec<Op>) {
+        std::mem::swap(&mut self.queue().ops, into);
+    }
+
+    /// Refuses everything from now on; gives what had been queued.
+    fn close(&self) -> Vec<Op> {
+        let mut queue = self.queue();
+        queue.closed = true;
+        std::mem::take(&mut queue.ops)
+    }
+
+    /// No pinned task is left.
+    fn tasks_are_gone(&self) {
+        let (gone, condition) = &self.tasks_gone;
+        *gone.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        condition.notify_all();
+    }
+
+    /// Blocks until no pinned task is left, or for this long.
+    pub(crate) fn wait_for_tasks(&self, limit: Duration) {
+        let (gone, condition) = &self.tasks_gone;
+        let gone = gone.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whether in time or not: there is nothing else to be done.
+        drop(condition.wait_timeout_while(gone, limit, |gone| !*gone));
+    }
+
+    /// Resolves when the tracer thread has ended.
+    pub(crate) async fn ended(&self) {
+        // An error means that the sender, a field of self, is gone.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        *self.ended.borrow()
+    }
+}
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard")
+            .field("thread", &self.thread())
+            .field("tracees", &self.load())
+            .finish()
+    }
+}

@@ -1,0 +1,130 @@
+//! The tracer thread's loop: wait, turn reports into events, run what they woke.
+//!
+//! One blocking wait for each stop is the least that a tracer can do, and with one
+//! tracee this loop does no more. With several, the kernel's list is walked from its head
+//! at each wait, so that tracees near the head would get every turn: everything that has
+//! stopped is taken before anything is resumed, which is fair.
+//!
+//! `__WALL` and a thread of its own were rejected; see [`super`].
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracehound_sys::wait::{self, OWN_TRACEES, Target};
+use tracehound_sys::wake::{Bound, Waited};
+
+use super::{Local, Shard};
+use crate::event::Event;
+use crate::slot::{End, Slot};
+use crate::spawner;
+
+/// How long the end of the thread waits for tracees that cannot stop: a vfork parent, a
+/// frozen cgroup. They are let go by the kernel when the thread ends.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// How many reports are taken before tasks run again, whatever else is waiting.
+const BATCH: usize = 256;
+
+/// What the thread does until the tracer is shut down.
+pub(super) fn run(shard: &Arc<Shard>) {
+    let bound = shard.interrupter().bind();
+    let local = Local::install(Arc::clone(shard));
+    while !local.closing.get() {
+        attend(&local);
+        local.tasks.poll();
+        take_reports(&local, &bound);
+    }
+    wind_up(&local, &bound);
+    Local::uninstall();
+}
+
+/// Does what other threads have asked for.
+fn attend(local: &Local) {
+    if local.shard.interrupter().acknowledge() {
+        local.run_ops();
+        local.poll_launches();
+    }
+}
+
+/// Waits for reports, unless tasks are ready, and takes what has come.
+fn take_reports(local: &Local, bound: &Bound<'_>) {
+    if local.tasks.ready() || local.closing.get() {
+        drain(local, BATCH);
+        return;
+    }
+    if local.has_unsettled() && drain(local, BATCH) == 0 {
+        local.settle_orphans();
+    }
+    match bound.wait(Target::All) {
+        Ok(Waited::Report(report)) => {
+            local.report(report);
+            if local.shard.load() > 1 {
+                drain(local, BATCH);
+            }
+        }
+        Ok(Waited::Interrupted) => {}
+        Ok(Waited::NoTracees) => {
+            if !local.tasks.ready() {
+                bound.sleep(None);
+            }
+        }
+        Err(errno) => {
+            tracing::error!(%errno, "waitid");
+            bound.sleep(Some(Duration::from_millis(10)));
+        }
+    }
+}
+
+/// Takes what has come, without waiting.
+fn drain(local: &Local, most: usize) -> usize {
+    for taken in 0..most {
+        match wait::poll(Target::All, OWN_TRACEES) {
+            Ok(Some(report)) => local.report(report),
+            _ => return taken,
+        }
+    }
+    most
+}
+
+/// Ends everything: tasks, tracees, then what is left in the queue.
+fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
+    local.tasks.clear();
+    local.shard.tasks_are_gone();
+    local.abort_launches();
+    let tracees: Vec<_> = local.tracees.borrow().values().cloned().collect();
+    for slot in &tracees {
+        local.detach(slot);
+    }
+    let deadline = Instant::now() + LAST_CALL;
+    while !local.is_idle() && Instant::now() < deadline {
+        attend(local);
+        if drain(local, usize::MAX) == 0 {
+            // Nothing tells of a stop but a wait without a limit.
+            bound.sleep(Some(Duration::from_millis(1)));
+        }
+    }
+    let left: Vec<Arc<Slot>> = local.tracees.borrow_mut().drain().map(|(_, s)| s).collect();
+    for slot in left {
+        tracing::warn!(tid = %slot.tid(), "did not stop: let go by the end of the tracer thread");
+        slot.end(End::Shutdown, Event::Detached);
+    }
+    for (pid, child) in local.children.take() {
+        spawner::keep(child, spawner::open_pidfd(pid));
+    }
+    // What came too late finds everything ended, and says so.
+    for op in local.shard.close() {
+        local.run_op(op);
+    }
+}
+
+impl Local {
+    fn is_idle(&self) -> bool {
+        self.tracees.borrow().is_empty() && self.launches.is_empty()
+    }
+
+    /// Makes the thread end when it comes to it.
+    pub(crate) fn close(&self) {
+        self.closing.set(true);
+    }
+}

@@ -1,0 +1,271 @@
+//! From a report of waitid(2) to the event of a tracee.
+//!
+//! What a stop means is asked of the kernel while the tracee is stopped. Any of these
+//! requests may fail with `ESRCH`: the tracee was killed since. Then there is no event;
+//! its death, or its exit stop, is reported next.
+
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use tracehound_sys::ptrace::{self, ResumeKind, SyscallOp};
+use tracehound_sys::wait::{Report, StopKind, StopStatus, WaitStatus};
+use tracehound_sys::{Errno, SigInfo, Signal, Tid};
+
+use super::Local;
+use crate::event::{
+    Birth, Event, Exec, Exiting, GroupStop, Replaced, Seccomp, SignalStop, Started, SyscallEnter,
+    SyscallExit, Unknown,
+};
+use crate::slot::{Action, End, Recorded, Slot, State, StopClass};
+
+impl Local {
+    /// Takes one report.
+    pub(super) fn report(&self, report: Report) {
+        match report.status {
+            WaitStatus::Stopped(status) => self.stopped(report.tid, status),
+            WaitStatus::Dead(status) => self.dead(report.tid, status),
+            // Job control of untraced children: not waited for.
+            _ => {}
+        }
+    }
+
+    fn stopped(&self, tid: Tid, status: StopStatus) {
+        let kind = status.kind();
+        if kind == StopKind::Exec {
+            self.exec(tid);
+        } else if let Some(slot) = self.tracee(tid) {
+            self.stop_of(&slot, kind);
+        } else if !self.launch_stop(tid, kind) {
+            self.early_stop(tid, kind);
+        }
+    }
+
+    /// Turns a stop into the tracee's event.
+    pub(super) fn stop_of(&self, slot: &Arc<Slot>, kind: StopKind) {
+        let tid = slot.tid();
+        let recorded = match kind {
+            StopKind::Syscall => syscall_stop(slot, tid),
+            StopKind::Signal(signal) => signal_stop(slot, tid, signal),
+            StopKind::Fork | StopKind::Vfork | StopKind::Clone => self.birth(slot, kind),
+            StopKind::VforkDone => vfork_done(slot, tid),
+            StopKind::Exit => exit_stop(slot, tid),
+            StopKind::Seccomp => seccomp_stop(slot, tid),
+            StopKind::Trap if enters_mode(slot) => return,
+            other => Ok(slot.record(|state| event_stop(state, other))),
+        };
+        match recorded {
+            Ok(Recorded::Delivered) => {}
+            Ok(Recorded::ToDetach(class)) => self.finish_detach(slot, class),
+            Err(Errno::ESRCH) => {}
+            Err(errno) => self.unexplained(slot, kind, errno),
+        }
+    }
+
+    /// A request failed that has no reason to: the stop is handed out all the same, so
+    /// that the tracee is not left in it.
+    fn unexplained(&self, slot: &Arc<Slot>, kind: StopKind, errno: Errno) {
+        tracing::warn!(tid = %slot.tid(), ?kind, %errno, "cannot explain a stop");
+        let unknown = Event::Unknown(Unknown {
+            event: 0,
+            signal: Signal::SIGTRAP,
+        });
+        if let Recorded::ToDetach(class) = slot.record(|_| (StopClass::Other, unknown)) {
+            self.finish_detach(slot, class);
+        }
+    }
+
+    /// `PTRACE_EVENT_EXEC`, which comes under the id of the leader, whoever called exec.
+    fn exec(&self, tid: Tid) {
+        let former = match ptrace::get_event_msg(tid) {
+            Ok(message) => Tid::from_raw(i32::try_from(message).unwrap_or(0)),
+            Err(_) => return,
+        };
+        if self.launch_exec(tid) {
+            return;
+        }
+        let Some(slot) = self.survivor(tid, former) else {
+            self.early_stop(tid, StopKind::Exec);
+            return;
+        };
+        let exec = Event::Exec(Exec { former_tid: former });
+        if let Recorded::ToDetach(class) = slot.record(|_| (StopClass::Other, exec)) {
+            self.finish_detach(&slot, class);
+        }
+    }
+
+    /// The tracee that called exec. The leader's handle, if that was another thread,
+    /// ends: its own death is never reported once its id is taken.
+    fn survivor(&self, tid: Tid, former: Tid) -> Option<Arc<Slot>> {
+        let leader = self.tracee(tid);
+        if former == tid {
+            return leader;
+        }
+        let Some(survivor) = self.remove(former) else {
+            return leader;
+        };
+        survivor.set_tid(tid);
+        // Takes the leader's place in the table.
+        self.insert(&survivor);
+        if let Some(leader) = leader {
+            leader.end(End::Dead, Event::Replaced(Replaced { by: former }));
+        }
+        Some(survivor)
+    }
+
+    fn dead(&self, tid: Tid, status: ExitStatus) {
+        match self.remove(tid) {
+            Some(slot) => {
+                self.note_bereaved(&slot);
+                slot.end(End::Dead, Event::death(status));
+            }
+            None if self.launch_dead(tid) => {}
+            None => self.early_death(tid, status),
+        }
+        let child = self.children.borrow_mut().remove(&tid);
+        if let Some(child) = child {
+            child.ended(status);
+        }
+        self.settle_orphans();
+    }
+}
+
+/// Whether the stop was wanted only to put the tracee into its resume mode; then it runs
+/// again.
+fn enters_mode(slot: &Slot) -> bool {
+    let mut state = slot.lock();
+    if state.detach || !std::mem::take(&mut state.enter_mode) {
+        return false;
+    }
+    let action = Action::Resume(state.mode, None);
+    slot.resume_locked(&mut state, action);
+    true
+}
+
+fn syscall_stop(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
+    let info = ptrace::get_syscall_info(tid)?;
+    Ok(slot.record(|state| {
+        let event = match info.op {
+            SyscallOp::Entry(call) => {
+                state.call = Some(call);
+                Event::SyscallEnter(SyscallEnter {
+                    call,
+                    instruction_pointer: info.instruction_pointer,
+                    stack_pointer: info.stack_pointer,
+                })
+            }
+            SyscallOp::Exit { value, is_error } => Event::SyscallExit(SyscallExit {
+                call: state.call.take(),
+                arch: info.arch,
+                value,
+                is_error,
+                instruction_pointer: info.instruction_pointer,
+                stack_pointer: info.stack_pointer,
+            }),
+            _ => Event::Unknown(Unknown {
+                event: 0,
+                signal: Signal::SIGTRAP,
+            }),
+        };
+        (StopClass::Other, event)
+    }))
+}
+
+fn seccomp_stop(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
+    let info = ptrace::get_syscall_info(tid)?;
+    Ok(slot.record(|state| {
+        let event = match info.op {
+            SyscallOp::Seccomp { entry, data } => {
+                state.call = Some(entry);
+                Event::Seccomp(Seccomp {
+                    call: entry,
+                    data,
+                    instruction_pointer: info.instruction_pointer,
+                    stack_pointer: info.stack_pointer,
+                })
+            }
+            _ => Event::Unknown(Unknown {
+                event: libc_event_seccomp(),
+                signal: Signal::SIGTRAP,
+            }),
+        };
+        (StopClass::Other, event)
+    }))
+}
+
+/// The number of `PTRACE_EVENT_SECCOMP`.
+const fn libc_event_seccomp() -> i32 {
+    7
+}
+
+fn signal_stop(slot: &Slot, tid: Tid, signal: Signal) -> Result<Recorded, Errno> {
+    let info = ptrace::getsiginfo(tid)?;
+    Ok(slot.record(|state| {
+        if signal == Signal::SIGTRAP && is_step(&info, state.resumed) {
+            return (StopClass::Other, Event::Step);
+        }
+        let stop = SignalStop { signal, info };
+        (StopClass::Signal(signal), Event::Signal(stop))
+    }))
+}
+
+const TRAP_BRKPT: i32 = 1;
+const TRAP_TRACE: i32 = 2;
+
+/// Whether a `SIGTRAP` is the end of a single step and no signal of the program's.
+fn is_step(info: &SigInfo, resumed: ResumeKind) -> bool {
+    match info.code() {
+        // ptrace's own: a step led into a signal handler.
+        libc_trap if libc_trap == Signal::SIGTRAP.as_raw() => true,
+        TRAP_TRACE => resumed == ResumeKind::Step,
+        // x86 says so at the end of a stepped system call; an int3 says SI_KERNEL there.
+        TRAP_BRKPT => resumed == ResumeKind::Step && cfg!(target_arch = "x86_64"),
+        // Other architectures say this at the end of a stepped system call; kill(2) from
+        // a process gives its id.
+        0 => {
+            resumed == ResumeKind::Step
+                && cfg!(not(target_arch = "x86_64"))
+                && info.sender() == Some(Tid::from_raw(0))
+        }
+        _ => false,
+    }
+}
+
+fn vfork_done(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
+    let child = ptrace::get_event_msg(tid)?;
+    let birth = Birth {
+        parent: tid,
+        child: Tid::from_raw(i32::try_from(child).unwrap_or(0)),
+    };
+    Ok(slot.record(|_| (StopClass::Other, Event::VforkDone(birth))))
+}
+
+fn exit_stop(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
+    let status = ptrace::get_event_msg(tid)?;
+    let exiting = Exiting {
+        status: (status & 0xffff) as i32,
+    };
+    Ok(slot.record(|_| (StopClass::Exit, Event::Exiting(exiting))))
+}
+
+/// The stops that their status word alone explains.
+fn event_stop(state: &mut State, kind: StopKind) -> (StopClass, Event) {
+    let class = match kind {
+        StopKind::Group(_) => StopClass::Group,
+        _ => StopClass::Other,
+    };
+    let event = match kind {
+        _ if !state.started => {
+            state.started = true;
+            Event::Started(Started { exec: None })
+        }
+        StopKind::Group(signal) => Event::GroupStop(GroupStop { signal }),
+        StopKind::Trap if std::mem::take(&mut state.interrupted) => Event::Interrupted,
+        StopKind::Trap => Event::Continued,
+        StopKind::Unknown { event, signal } => Event::Unknown(Unknown { event, signal }),
+        _ => Event::Unknown(Unknown {
+            event: 0,
+            signal: Signal::SIGTRAP,
+        }),
+    };
+    (class, event)
+}

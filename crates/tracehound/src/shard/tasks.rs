@@ -1,0 +1,107 @@
+//! Tasks that run on the tracer thread, between two waits.
+//!
+//! A tokio `LocalSet`, polled by the reaper's loop. Its waker notes that there is
+//! something to poll and, when fired on another thread, interrupts the wait. The thread
+//! is inside `Handle::block_on` of the host's runtime, so tokio's timers and sockets work
+//! in the tasks, and a nested `block_on`, which would stop the shard for ever, is refused
+//! with a panic of that task; the guard of `futures::executor` does the same for its own.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+
+use tokio::task::{AbortHandle, LocalSet};
+
+use super::{Local, Shard};
+
+/// Logic on its way to the tracer thread.
+pub(crate) type PinnedJob = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+struct Woken {
+    flag: AtomicBool,
+    shard: Arc<Shard>,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.flag.swap(true, Ordering::SeqCst) && !self.shard.is_current() {
+            self.shard.interrupter().interrupt();
+        }
+    }
+}
+
+pub(super) struct Tasks {
+    set: RefCell<Option<LocalSet>>,
+    woken: Arc<Woken>,
+    waker: Waker,
+}
+
+impl Tasks {
+    pub(super) fn new(shard: Arc<Shard>) -> Self {
+        let woken = Arc::new(Woken {
+            // The first poll gives the set its waker.
+            flag: AtomicBool::new(true),
+            shard,
+        });
+        Tasks {
+            set: RefCell::new(Some(LocalSet::new())),
+            waker: Waker::from(Arc::clone(&woken)),
+            woken,
+        }
+    }
+
+    /// Whether a task is ready to run.
+    pub(super) fn ready(&self) -> bool {
+        self.woken.flag.load(Ordering::SeqCst)
+    }
+
+    /// Runs the tasks that are ready, up to tokio's number for one turn.
+    pub(super) fn poll(&self) {
+        if !self.woken.flag.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        // Taken out: a task may spawn others while it runs.
+        let Some(mut set) = self.set.take() else {
+            return;
+        };
+        let _ = Pin::new(&mut set).poll(&mut Context::from_waker(&self.waker));
+        self.set.replace(Some(set));
+    }
+
+    /// Ends all tasks, whose destructors run now.
+    pub(super) fn clear(&self) {
+        let set = self.set.take();
+        drop(set);
+    }
+}
+
+impl Local {
+    /// Starts a task on this thread. Nothing is started once the thread is ending.
+    pub(super) fn spawn_task(
+        &self,
+        task: impl Future<Output = ()> + 'static,
+    ) -> Option<AbortHandle> {
+        if self.closing.get() {
+            return None;
+        }
+        self.tasks.woken.flag.store(true, Ordering::SeqCst);
+        let handle = match &*self.tasks.set.borrow() {
+            Some(set) => set.spawn_local(task),
+            // Called by a task, while the set is being polled.
+            None => tokio::task::spawn_local(task),
+        };
+        Some(handle.abort_handle())
+    }
+
+    /// Starts logic that came from another thread.
+    pub(crate) fn spawn_job(&self, job: PinnedJob) {
+        self.spawn_task(job());
+    }
+}

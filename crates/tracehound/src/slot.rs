@@ -1,0 +1,401 @@
+//! The state of one tracee, shared by its handles and its tracer thread.
+//!
+//! Delivery is a slot, not a queue: a tracee has at most one stop that was not handed
+//! out, and a later one (the exit stop, the death) supersedes it. So memory is bounded
+//! by the number of tracees, and a consumer that never comes costs one stopped tracee.
+//!
+//! The tracer thread records reports and carries out requests; handles take events and
+//! ask. Both do so under the slot's lock, which is held for no longer than a few
+//! assignments or one ptrace request, and is uncontended where the logic runs on the
+//! tracer thread. A serial number, raised at each stop, tells a request that was queued
+//! for an earlier stop from one for the present stop.
+//!
+//! Nothing is inferred from `ESRCH` alone. Where it answers a request to a tracee that
+//! is known to be stopped, the tracee was killed, and the report of that will follow;
+//! until then the slot says so.
+
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use tracehound_sys::ptrace::{Options, ResumeKind, SyscallEntry};
+use tracehound_sys::{Errno, Signal, Tid, proc, ptrace};
+
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::shard::Shard;
+use crate::tracee::Tracee;
+
+/// What distinguishes stops as far as resuming goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopClass {
+    /// A signal-delivery-stop: the only one in which a signal can be given.
+    Signal(Signal),
+    /// A group-stop.
+    Group,
+    /// The exit stop.
+    Exit,
+    /// Any other.
+    Other,
+}
+
+/// Where a tracee is, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It runs, or its next stop has not been reported.
+    Running,
+    /// It stays in a group-stop until that ends.
+    Listening,
+    /// It is in a stop.
+    Stopped(StopClass),
+    /// It was killed in a stop; its death will be reported.
+    Dying,
+    /// It has ended for the tracer.
+    Ended(End),
+}
+
+/// How a tracee ended for its tracer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Dead and reaped, or replaced.
+    Dead,
+    /// Detached on request.
+    Detached,
+    /// Detached since the tracer was shut down.
+    Shutdown,
+}
+
+/// What resumes a tracee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// A resuming request, with a signal to deliver.
+    Resume(ResumeKind, Option<Signal>),
+    /// `PTRACE_LISTEN`.
+    Listen,
+}
+
+/// What becomes of a stop that was recorded.
+pub(crate) enum Recorded {
+    /// It waits for its consumer.
+    Delivered,
+    /// The tracee is to be detached from it.
+    ToDetach(StopClass),
+}
+
+/// The part of a slot that changes.
+pub(crate) struct State {
+    pub(crate) phase: Phase,
+    /// The stop was handed out, or is the first one: requests are allowed.
+    pub(crate) held: bool,
+    /// Not handed out yet.
+    pub(crate) event: Option<Event>,
+    /// Raised at each stop and end.
+    pub(crate) serial: u32,
+    pub(crate) waker: Option<Waker>,
+    /// How asking for the next event resumes.
+    pub(crate) mode: ResumeKind,
+    /// How it was resumed last.
+    pub(crate) resumed: ResumeKind,
+    /// The system call that was entered and not left.
+    pub(crate) call: Option<SyscallEntry>,
+    /// The child of a birth event, until it is taken.
+    pub(crate) birth: Option<Tracee>,
+    /// Its first stop was seen.
+    pub(crate) started: bool,
+    /// `PTRACE_INTERRUPT` was made and not answered.
+    pub(crate) interrupted: bool,
+    /// It was interrupted only to be resumed in its mode; nobody is told.
+    pub(crate) enter_mode: bool,
+    /// To be detached at the next stop.
+    pub(crate) detach: bool,
+}
+
+/// What new tracees get from the one that made them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heritage {
+    pub(crate) mode: ResumeKind,
+    pub(crate) options: Options,
+    pub(crate) tree: Option<u64>,
+}
+
+pub(crate) struct Slot {
+    tid: AtomicI32,
+    /// Zero until it was asked for.
+    tgid: AtomicI32,
+    options: AtomicU32,
+    /// The tree of [`Tracer::trace`](crate::Tracer::trace) that it belongs to.
+    pub(crate) tree: Option<u64>,
+    pub(crate) shard: Arc<Shard>,
+    state: Mutex<State>,
+}
+
+impl Slot {
+    /// A tracee whose first stop has not been seen.
+    pub(crate) fn new(shard: Arc<Shard>, tid: Tid, heritage: Heritage) -> Arc<Self> {
+        Arc::new(Slot {
+            tid: AtomicI32::new(tid.as_raw()),
+            tgid: AtomicI32::new(0),
+            options: AtomicU32::new(heritage.options.bits()),
+            tree: heritage.tree,
+            shard,
+            state: Mutex::new(State {
+                phase: Phase::Running,
+                held: false,
+                event: None,
+                serial: 0,
+                waker: None,
+                mode: heritage.mode,
+                resumed: ResumeKind::Cont,
+                call: None,
+                birth: None,
+                started: false,
+                interrupted: false,
+                enter_mode: false,
+                detach: false,
+            }),
+        })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn tid(&self) -> Tid {
+        Tid::from_raw(self.tid.load(Ordering::Relaxed))
+    }
+
+    /// An exec gave the thread its leader's id.
+    pub(crate) fn set_tid(&self, tid: Tid) {
+        self.tid.store(tid.as_raw(), Ordering::Relaxed);
+        self.set_tgid(tid);
+    }
+
+    pub(crate) fn set_tgid(&self, tgid: Tid) {
+        self.tgid.store(tgid.as_raw(), Ordering::Relaxed);
+    }
+
+    /// The process. Read from `/proc` when first asked for: a clone event does not say
+    /// whether the child is a thread.
+    pub(crate) fn tgid(&self) -> Tid {
+        match self.tgid.load(Ordering::Relaxed) {
+            0 => match proc::status(self.tid()) {
+                Ok(status) => {
+                    self.set_tgid(status.tgid);
+                    status.tgid
+                }
+                Err(_) => self.tid(),
+            },
+            known => Tid::from_raw(known),
+        }
+    }
+
+    pub(crate) fn heritage(&self) -> Heritage {
+        Heritage {
+            mode: self.lock().mode,
+            options: Options::from_bits_retain(self.options.load(Ordering::Relaxed)),
+            tree: self.tree,
+        }
+    }
+
+    /// Records a stop and wakes whoever waits for it, unless the tracee is to be
+    /// detached, which is then the caller's business.
+    #[must_use]
+    pub(crate) fn record(
+        &self,
+        describe: impl FnOnce(&mut State) -> (StopClass, Event),
+    ) -> Recorded {
+        let mut state = self.lock();
+        let (class, event) = describe(&mut state);
+        state.serial = state.serial.wrapping_add(1);
+        state.phase = Phase::Stopped(class);
+        state.held = matches!(event, Event::Started(_));
+        state.event = Some(event);
+        if state.detach {
+            return Recorded::ToDetach(class);
+        }
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Recorded::Delivered
+    }
+
+    /// Records the end. Whatever was not handed out is superseded.
+    pub(crate) fn end(&self, end: End, event: Event) {
+        let mut state = self.lock();
+        if matches!(state.phase, Phase::Ended(_)) {
+            return;
+        }
+        state.serial = state.serial.wrapping_add(1);
+        state.phase = Phase::Ended(end);
+        state.held = false;
+        state.event = Some(event);
+        let birth = state.birth.take();
+        let waker = state.waker.take();
+        drop(state);
+        drop(birth);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Resumes the tracee if it is still in the stop with this serial number. On the
+    /// tracer thread only.
+    pub(crate) fn resume_now(&self, serial: u32, action: Action) {
+        let mut state = self.lock();
+        if state.serial != serial || matches!(state.phase, Phase::Ended(_)) {
+            return;
+        }
+        self.resume_locked(&mut state, action);
+    }
+
+    /// Resumes with the slot locked. On the tracer thread only.
+    pub(crate) fn resume_locked(&self, state: &mut State, action: Action) {
+        let result = match action {
+            Action::Listen => ptrace::listen(self.tid()),
+            Action::Resume(how, signal) => ptrace::resume(self.tid(), how, signal),
+        };
+        state.resumed(action);
+        match result {
+            Ok(()) => {}
+            Err(Errno::ESRCH) => state.phase = Phase::Dying,
+            Err(error) => {
+                tracing::warn!(tid = %self.tid(), ?action, %error, "cannot resume");
+                // Never frozen: the plainest request there is.
+                let _ = ptrace::resume(self.tid(), ResumeKind::Cont, None);
+            }
+        }
+    }
+
+    /// Makes a request of a held tracee. On the tracer thread only.
+    pub(crate) fn request_now<R>(
+        &self,
+        request: &'static str,
+        f: impl FnOnce(Tid) -> tracehound_sys::Result<R>,
+    ) -> Result<R> {
+        let mut state = self.lock();
+        let tid = self.tid();
+        state.check_held(tid)?;
+        f(tid).map_err(|errno| match errno {
+            Errno::ESRCH => {
+                state.phase = Phase::Dying;
+                state.held = false;
+                Error::Gone(tid)
+            }
+            Errno::EINVAL | Errno::EIO => Error::WrongStop { request, tid },
+            source => Error::System {
+                call: request,
+                source,
+            },
+        })
+    }
+}
+
+impl State {
+    /// Whether requests are allowed, and if not, why.
+    pub(crate) fn check_held(&self, tid: Tid) -> Result<()> {
+        match self.phase {
+            Phase::Stopped(_) if self.held => Ok(()),
+            // Killed while it was held: the exit stop came in between.
+            Phase::Stopped(StopClass::Exit) | Phase::Dying => Err(Error::Gone(tid)),
+            Phase::Running | Phase::Listening | Phase::Stopped(_) => Err(Error::Running(tid)),
+            Phase::Ended(End::Dead) => Err(Error::Gone(tid)),
+            Phase::Ended(End::Detached) => Err(Error::Detached(tid)),
+            Phase::Ended(End::Shutdown) => Err(Error::Shutdown),
+        }
+    }
+
+    /// Whether memory can be asked for: at any time before the end.
+    pub(crate) fn check_attached(&self, tid: Tid) -> Result<()> {
+        match self.phase {
+            Phase::Ended(_) => self.check_held(tid),
+            _ => Ok(()),
+        }
+    }
+
+    /// How asking for the next event resumes the present stop.
+    pub(crate) fn implicit_action(&self) -> Action {
+        match self.phase {
+            Phase::Stopped(StopClass::Signal(signal)) => Action::Resume(self.mode, Some(signal)),
+            Phase::Stopped(StopClass::Group) => Action::Listen,
+            _ => Action::Resume(self.mode, None),
+        }
+    }
+
+    /// Notes that the tracee was resumed, or that this is under way.
+    pub(crate) fn resumed(&mut self, action: Action) {
+        self.held = false;
+        self.event = None;
+        match action {
+            Action::Listen => self.phase = Phase::Listening,
+            Action::Resume(how, _) => {
+                self.phase = Phase::Running;
+                self.resumed = how;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(phase: Phase, held: bool) -> State {
+        State {
+            phase,
+            held,
+            event: None,
+            serial: 0,
+            waker: None,
+            mode: ResumeKind::Syscall,
+            resumed: ResumeKind::Cont,
+            call: None,
+            birth: None,
+            started: true,
+            interrupted: false,
+            enter_mode: false,
+            detach: false,
+        }
+    }
+
+    #[test]
+    fn the_reason_for_a_refusal_is_precise() {
+        let tid = Tid::from_raw(7);
+        let refusal = |phase, held| state(phase, held).check_held(tid);
+        assert!(refusal(Phase::Stopped(StopClass::Other), true).is_ok());
+        assert!(matches!(
+            refusal(Phase::Stopped(StopClass::Other), false),
+            Err(Error::Running(_))
+        ));
+        assert!(matches!(
+            refusal(Phase::Stopped(StopClass::Exit), false),
+            Err(Error::Gone(_))
+        ));
+        assert!(matches!(
+            refusal(Phase::Running, false),
+            Err(Error::Running(_))
+        ));
+        assert!(matches!(refusal(Phase::Dying, false), Err(Error::Gone(_))));
+        assert!(matches!(
+            refusal(Phase::Ended(End::Detached), false),
+            Err(Error::Detached(_))
+        ));
+        assert!(matches!(
+            refusal(Phase::Ended(End::Shutdown), false),
+            Err(Error::Shutdown)
+        ));
+    }
+
+    #[test]
+    fn what_resumes_depends_on_the_stop() {
+        let mode = ResumeKind::Syscall;
+        let action = |class| state(Phase::Stopped(class), true).implicit_action();
+        assert_eq!(action(StopClass::Other), Action::Resume(mode, None));
+        assert_eq!(action(StopClass::Group), Action::Listen);
+        assert_eq!(
+            action(StopClass::Signal(Signal::SIGTERM)),
+            Action::Resume(mode, Some(Signal::SIGTERM))
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! The stream of events.
+//!
+//! An event is taken from the slot; if there is none, the slot keeps the waker. A `next`
+//! that is ready at once still takes from tokio's cooperative budget, so that one busy
+//! tracee does not keep other tasks from running.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, MutexGuard};
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use tokio::task::coop;
+
+use super::Tracee;
+use crate::error::Result;
+use crate::event::Event;
+use crate::shard::Op;
+use crate::slot::{Action, Phase, State};
+
+/// Whether asking for an event resumes a held tracee.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Resumes,
+    Stays,
+}
+
+impl Tracee {
+    /// Waits for the next event without resuming: for `select!`, and for debuggers. `None`
+    /// after the last event.
+    ///
+    /// A tracee that is held stays so, and only its death, or its exit stop, ends the
+    /// wait.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe: no event is lost.
+    pub async fn wait(&mut self) -> Option<Event> {
+        poll_fn(|cx| self.poll_event(cx, Held::Stays)).await
+    }
+
+    fn poll_event(&self, cx: &mut Context<'_>, held: Held) -> Poll<Option<Event>> {
+        let budget = ready!(coop::poll_proceed(cx));
+        let mut state = self.slot().lock();
+        if let Some(event) = state.event.take() {
+            state.held = matches!(state.phase, Phase::Stopped(_));
+            budget.made_progress();
+            return Poll::Ready(Some(event));
+        }
+        match state.phase {
+            Phase::Ended(_) => return Poll::Ready(None),
+            Phase::Stopped(_) if state.held && held == Held::Resumes => {
+                let action = state.implicit_action();
+                // An error: the tracer ends, and with it the stream.
+                let _ = self.resume_from(state, action);
+                state = self.slot().lock();
+                // The end may have come in between, before the waker was there.
+                if state.event.is_some() {
+                    cx.waker().wake_by_ref();
+                }
+            }
+            _ => {}
+        }
+        match &state.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            _ => state.waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Resumes a held tracee: by a system call on its tracer thread, through the queue
+    /// elsewhere. A child that nobody took is let go.
+    pub(super) fn resume_from(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        action: Action,
+    ) -> Result<()> {
+        let birth = state.birth.take();
+        let serial = state.serial;
+        let slot = self.slot();
+        if slot.shard.is_current() {
+            slot.resume_locked(&mut state, action);
+            drop(state);
+            drop(birth);
+            return Ok(());
+        }
+        state.resumed(action);
+        drop(state);
+        drop(birth);
+        slot.shard.push(Op::Resume {
+            slot: Arc::clone(slot),
+            serial,
+            action,
+        })
+    }
+}
+
+impl Stream for Tracee {
+    type Item = Event;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.poll_event(cx, Held::Resumes)
+    }
+}

@@ -1,0 +1,167 @@
+//! The tracee's memory, read and written from any thread without a hop.
+//!
+//! A read needs no stop. It blocks where the tracee arranges that (a userfaultfd, a FUSE
+//! mapping): it is for tracees that one trusts not to.
+
+use tracehound_sys::{Errno, Tid, memory};
+
+use super::Tracee;
+use crate::error::{Error, Result};
+use crate::slot::Slot;
+
+/// How much is read at a time into a buffer that grows.
+const CHUNK: usize = 64 * 1024;
+
+/// Strings are read up to the end of a page: the next one may not be there.
+const PAGE: u64 = 4096;
+
+pub(crate) fn read(slot: &Slot, address: u64, buf: &mut [u8]) -> Result<usize> {
+    check(slot)?;
+    if buf.is_empty() {
+        return Ok(0);
+    }
+    memory::read(slot.tid(), address, buf).map_err(|e| explain(slot.tid(), address, e))
+}
+
+pub(crate) fn write(slot: &Slot, address: u64, data: &[u8]) -> Result<usize> {
+    check(slot)?;
+    if data.is_empty() {
+        return Ok(0);
+    }
+    memory::write(slot.tid(), address, data).map_err(|e| explain(slot.tid(), address, e))
+}
+
+pub(crate) fn read_bytes(slot: &Slot, address: u64, len: usize) -> Result<Vec<u8>> {
+    if isize::try_from(len).is_err() {
+        return Err(Error::InvalidArgument("no memory is that long"));
+    }
+    let mut bytes = Vec::new();
+    while bytes.len() < len {
+        let start = bytes.len();
+        let want = (len - start).min(CHUNK);
+        bytes.resize(start + want, 0);
+        let Some(from) = address.checked_add(start as u64) else {
+            bytes.truncate(start);
+            break;
+        };
+        match read(slot, from, &mut bytes[start..]) {
+            Ok(n) => {
+                bytes.truncate(start + n);
+                if n < want {
+                    break;
+                }
+            }
+            Err(error) if start == 0 => return Err(error),
+            Err(_) => {
+                bytes.truncate(start);
+                break;
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+pub(crate) fn read_cstring(slot: &Slot, address: u64, max: usize) -> Result<Vec<u8>> {
+    if isize::try_from(max).is_err() {
+        return Err(Error::InvalidArgument("no memory is that long"));
+    }
+    let mut bytes = Vec::new();
+    while bytes.len() < max {
+        let start = bytes.len();
+        let Some(from) = address.checked_add(start as u64) else {
+            break;
+        };
+        let to_page_end = (PAGE - from % PAGE) as usize;
+        let mut page = [0; PAGE as usize];
+        let page = &mut page[..to_page_end.min(max - start)];
+        match read(slot, from, page) {
+            Ok(n) => {
+                let page = &page[..n];
+                if let Some(nul) = page.iter().position(|&b| b == 0) {
+                    bytes.extend_from_slice(&page[..=nul]);
+                    break;
+                }
+                bytes.extend_from_slice(page);
+            }
+            Err(error) if start == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(bytes)
+}
+
+/// Once the tracee has ended its id may be another's.
+fn check(slot: &Slot) -> Result<()> {
+    slot.lock().check_attached(slot.tid())
+}
+
+fn explain(tid: Tid, address: u64, source: Errno) -> Error {
+    match source {
+        Errno::ESRCH => Error::Gone(tid),
+        source => Error::Memory {
+            tid,
+            address,
+            source,
+        },
+    }
+}
+
+macro_rules! memory_methods {
+    () => {
+        /// Reads memory into `buf`; gives how many bytes were read: fewer than asked for
+        /// if the next page cannot be read.
+        ///
+        /// Works at any time and on any thread, also while the tracee runs:
+        /// process_vm_readv(2), and `/proc/PID/mem` where that fails.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Memory`](crate::Error::Memory) if not even the first byte can be read;
+        /// [`Error::Gone`](crate::Error::Gone), [`Error::Detached`](crate::Error::Detached).
+        pub fn read_memory(&self, address: u64, buf: &mut [u8]) -> crate::Result<usize> {
+            $crate::tracee::memory::read(self.slot(), address, buf)
+        }
+
+        /// Reads up to `len` bytes; fewer if a page cannot be read.
+        ///
+        /// Memory is taken as it is read, not in advance.
+        ///
+        /// # Errors
+        ///
+        /// As [`read_memory`](Self::read_memory);
+        /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a length that no
+        /// memory has.
+        pub fn read_bytes(&self, address: u64, len: usize) -> crate::Result<Vec<u8>> {
+            $crate::tracee::memory::read_bytes(self.slot(), address, len)
+        }
+
+        /// Reads a string up to and with its NUL byte, or `max` bytes, or as far as the
+        /// memory can be read, whichever comes first.
+        ///
+        /// # Errors
+        ///
+        /// As [`read_bytes`](Self::read_bytes).
+        pub fn read_cstring(&self, address: u64, max: usize) -> crate::Result<Vec<u8>> {
+            $crate::tracee::memory::read_cstring(self.slot(), address, max)
+        }
+
+        /// Writes memory; gives how many bytes were written.
+        ///
+        /// Pages that the tracee itself may not write are written as well, as a debugger
+        /// needs it: process_vm_writev(2), and `/proc/PID/mem` where that fails.
+        ///
+        /// # Errors
+        ///
+        /// As [`read_memory`](Self::read_memory).
+        pub fn write_memory(&self, address: u64, data: &[u8]) -> crate::Result<usize> {
+            $crate::tracee::memory::write(self.slot(), address, data)
+        }
+    };
+}
+
+pub(crate) use memory_methods;
+
+/// # Memory
+impl Tracee {
+    memory_methods!();
+}

@@ -1,0 +1,122 @@
+//! The handle of one traced thread: a stream of events, and requests.
+//!
+//! The same handle works anywhere. On its tracer thread a request is a plain system call;
+//! elsewhere it is queued, and a resume needs no reply. What a tracee may be asked, and
+//! when, is decided by its slot's state, never by an error number.
+
+mod events;
+pub(crate) mod memory;
+mod pinned;
+mod requests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tracehound_sys::Tid;
+use tracehound_sys::ptrace::ResumeKind;
+
+use crate::control::Control;
+use crate::event::Birth;
+use crate::slot::{Phase, Slot};
+use crate::tracer::Handles;
+
+pub use pinned::{PinnedError, PinnedTask};
+
+/// One traced thread.
+///
+/// A [`Stream`](futures_core::Stream) of [`Event`](crate::Event)s that ends with exactly
+/// one terminal event. Between a stop's event and its resume the tracee is *held* and takes
+/// requests. *Asking for the next event resumes it*, at the first poll, in its
+/// [resume mode](Tracee::set_resume_mode), delivering the signal of a signal-delivery-stop
+/// and listening in a group-stop. So this is a complete, transparent tracer:
+///
+/// ```
+/// # use futures::StreamExt;
+/// # async fn transparent(mut tracee: tracehound::Tracee) {
+/// while let Some(_event) = tracee.next().await {}
+/// # }
+/// ```
+///
+/// Dropping the handle detaches the thread, which runs on untraced; a signal or group-stop
+/// that it was held in takes effect.
+pub struct Tracee {
+    slot: Arc<Slot>,
+    // The tracer lives as long as somebody has a tracee.
+    _handles: Arc<Handles>,
+}
+
+impl Tracee {
+    /// A handle, unless the tracer is ending. There is one for each slot.
+    pub(crate) fn new(slot: Arc<Slot>) -> Option<Tracee> {
+        let handles = slot.shard.handles()?;
+        Some(Tracee {
+            slot,
+            _handles: handles,
+        })
+    }
+
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
+    /// The thread's id. An exec by a thread other than the leader changes it to the
+    /// process's: the event says so.
+    pub fn tid(&self) -> Tid {
+        self.slot.tid()
+    }
+
+    /// The id of its process.
+    pub fn tgid(&self) -> Tid {
+        self.slot.tgid()
+    }
+
+    /// A handle for other tasks: to interrupt, to kill, to read memory.
+    pub fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.slot))
+    }
+
+    /// How asking for the next event resumes this tracee from now on. Inherited by
+    /// tracees that it makes.
+    pub fn set_resume_mode(&mut self, mode: ResumeKind) {
+        self.slot.lock().mode = mode;
+    }
+
+    /// How asking for the next event resumes this tracee.
+    pub fn resume_mode(&self) -> ResumeKind {
+        self.slot.lock().mode
+    }
+
+    /// The handle of the tracee born in this event, once. `None` if it was taken, if the
+    /// logic of [`Tracer::trace`](crate::Tracer::trace) has it, or if it is not followed.
+    ///
+    /// A child that is not taken is detached when its parent is resumed.
+    pub fn take_child(&mut self, birth: &Birth) -> Option<Tracee> {
+        let mut state = self.slot.lock();
+        state.birth.take_if(|child| child.tid() == birth.child)
+    }
+}
+
+impl Drop for Tracee {
+    fn drop(&mut self) {
+        let state = self.slot.lock();
+        if matches!(state.phase, Phase::Ended(_)) {
+            return;
+        }
+        drop(state);
+        let slot = Arc::clone(&self.slot);
+        // An error: the tracer has ended, or this is a forked child.
+        let _ = self.slot.shard.run(move |local| local.detach(&slot));
+    }
+}
+
+impl fmt::Debug for Tracee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.slot.lock();
+        f.debug_struct("Tracee")
+            .field("tid", &self.slot.tid())
+            .field("phase", &state.phase)
+            .field("held", &state.held)
+            .field("resume_mode", &state.mode)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,116 @@
+//! Moving a tracee's logic to its tracer thread.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::FutureExt;
+use futures::future::{AbortHandle, Abortable};
+use tokio::sync::oneshot;
+
+use super::Tracee;
+
+impl Tracee {
+    /// Runs the logic of this tracee on its tracer thread, where a request is a plain
+    /// system call.
+    ///
+    /// The future need not be `Send`. It shares the thread with the waiting itself: while
+    /// it does something else than awaiting, no other tracee of the thread gets on. The
+    /// timers and sockets of the tokio runtime in which the tracer was made work there.
+    ///
+    /// # Cancel safety
+    ///
+    /// The task runs whether or not its result is awaited. If the tracer has been shut
+    /// down it does not start, and the result is [`PinnedError::Ended`].
+    pub fn spawn_pinned<F, Fut, T>(self, logic: F) -> PinnedTask<T>
+    where
+        F: FnOnce(Tracee) -> Fut + Send + 'static,
+        Fut: Future<Output = T> + 'static,
+        T: Send + 'static,
+    {
+        let (reply, result) = oneshot::channel();
+        let (abort, registration) = AbortHandle::new_pair();
+        let shard = std::sync::Arc::clone(&self.slot().shard);
+        let job = move || {
+            let run = AssertUnwindSafe(async move { logic(self).await });
+            let run = Abortable::new(run.catch_unwind(), registration);
+            async move {
+                let result = match run.await {
+                    Ok(Ok(value)) => Ok(value),
+                    Ok(Err(payload)) => Err(PinnedError::Panicked(payload)),
+                    Err(_) => Err(PinnedError::Ended),
+                };
+                // Nobody need be waiting.
+                drop(reply.send(result));
+            }
+            .boxed_local()
+        };
+        // An error drops the job, and the tracee with it: the receiver sees that.
+        let _ = shard.run(move |local| local.spawn_job(Box::new(job)));
+        PinnedTask { result, abort }
+    }
+}
+
+/// The result of [`Tracee::spawn_pinned`], to be awaited. Dropping it leaves the task
+/// running.
+pub struct PinnedTask<T> {
+    result: oneshot::Receiver<Result<T, PinnedError>>,
+    abort: AbortHandle,
+}
+
+/// Why a pinned task gave no result.
+#[non_exhaustive]
+pub enum PinnedError {
+    /// It panicked, with this payload. Its tracee was detached.
+    Panicked(Box<dyn Any + Send>),
+    /// It was aborted, or the tracer was shut down.
+    Ended,
+}
+
+impl<T> PinnedTask<T> {
+    /// Ends the task at its next await; its tracee is detached.
+    pub fn abort(&self) {
+        self.abort.abort();
+    }
+}
+
+impl<T> Future for PinnedTask<T> {
+    type Output = Result<T, PinnedError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.result
+            .poll_unpin(cx)
+            .map(|result| result.unwrap_or(Err(PinnedError::Ended)))
+    }
+}
+
+impl<T> fmt::Debug for PinnedTask<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PinnedTask").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for PinnedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let payload = match self {
+            PinnedError::Ended => return f.write_str("the task was ended"),
+            PinnedError::Panicked(payload) => payload,
+        };
+        let text = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        write!(f, "the task panicked: {}", text.unwrap_or("no message"))
+    }
+}
+
+impl fmt::Debug for PinnedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for PinnedError {}

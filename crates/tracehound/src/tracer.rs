@@ -1,0 +1,469 @@
+//! The tracer: what starts and ends the tracer threads, and what gives them work.
+
+use std::borrow::BorrowMut;
+use std::fmt;
+use std::future::Future;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tracehound_sys::spawn::Launch;
+use tracehound_sys::wake::WakeSignal;
+use tracehound_sys::{ForkGuard, Signal, Tid, proc};
+
+use crate::attach::Attach;
+use crate::child::{Child, ChildCell};
+use crate::command::{Command, Pipes};
+use crate::error::{Error, Result};
+use crate::shard::{self, LaunchPlan, Launched, Shard, TreeId, TreePlan};
+use crate::spawner;
+use crate::tracee::Tracee;
+
+/// Options of a [`Tracer`].
+#[derive(Clone, Debug)]
+pub struct TracerBuilder {
+    threads: usize,
+    wake_signal: Option<Signal>,
+}
+
+impl TracerBuilder {
+    /// How many tracer threads there are. The default is one, which serves hundreds of
+    /// tracees; more of them serve tracees that run on several CPUs at once. What a
+    /// tracee forks stays on its thread.
+    pub fn threads(&mut self, threads: usize) -> &mut Self {
+        self.threads = threads;
+        self
+    }
+
+    /// The signal that interrupts a tracer thread's wait: a standard one, without a
+    /// handler. The default is the first free one of `SIGURG`, `SIGSTKFLT`, `SIGPWR`.
+    pub fn wake_signal(&mut self, signal: Signal) -> &mut Self {
+        self.wake_signal = Some(signal);
+        self
+    }
+
+    /// Starts the tracer; see [`Tracer::new`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Tracer::new`]; [`Error::InvalidArgument`] for no threads.
+    pub fn build(&self) -> Result<Tracer> {
+        if self.threads == 0 {
+            return Err(Error::InvalidArgument("a tracer needs a thread"));
+        }
+        check_kernel()?;
+        let signal = WakeSignal::claim(self.wake_signal).map_err(Error::WakeSignal)?;
+        let fork_guard = ForkGuard::new().map_err(|source| Error::System {
+            call: "madvise",
+            source,
+        })?;
+        let fork_guard = Arc::new(fork_guard);
+        let handles = Arc::new_cyclic(|own: &Weak<Handles>| Handles {
+            shards: (0..self.threads)
+                .map(|_| {
+                    let guard = Arc::clone(&fork_guard);
+                    Arc::new(Shard::new(signal, guard, own.clone()))
+                })
+                .collect(),
+            threads: Mutex::default(),
+            user: Mutex::new(Some(spawner::User::new())),
+            fork_guard,
+        });
+        handles.start()?;
+        Ok(Tracer { handles })
+    }
+}
+
+/// `PTRACE_GET_SYSCALL_INFO` is what tells syscall stops apart; without it every trace
+/// would be a guess.
+fn check_kernel() -> Result<()> {
+    if proc::kernel_version() < (5, 3) {
+        return Err(Error::NotSupported {
+            what: "tracehound",
+            since: "5.3",
+        });
+    }
+    Ok(())
+}
+
+/// Traces processes.
+///
+/// A tracer owns one or more tracer threads. It is cheap to clone, and usable from any
+/// thread and task. It ends when the last handle is dropped (a `Tracer`, a
+/// [`Tracee`], a [`Child`], a task that has one), or by
+/// [`shutdown`](Tracer::shutdown); whatever is traced then runs on untraced.
+///
+/// ```
+/// use futures::StreamExt;
+/// use tracehound::{Command, Event, Tracer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tracehound::Result<()> {
+/// let tracer = Tracer::new()?;
+/// let (mut tracee, mut child) = tracer.spawn(Command::new("true")).await?;
+/// while let Some(event) = tracee.next().await {
+///     if let Event::Exited(exited) = event {
+///         assert_eq!(exited.code, 0);
+///     }
+/// }
+/// assert!(child.wait().await?.success());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Tracer {
+    handles: Arc<Handles>,
+}
+
+/// What ends the tracer when the last one lets go of it.
+pub(crate) struct Handles {
+    shards: Vec<Arc<Shard>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    user: Mutex<Option<spawner::User>>,
+    fork_guard: Arc<ForkGuard>,
+}
+
+impl Handles {
+    fn start(&self) -> Result<()> {
+        let runtime = Handle::try_current().ok();
+        for shard in &self.shards {
+            let thread = shard::start(shard, runtime.clone())?;
+            self.threads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(thread);
+            if let Some(runtime) = &runtime {
+                runtime.spawn(watch_runtime(Arc::clone(shard)));
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&self) {
+        for shard in &self.shards {
+            // An error: it has ended, or this is a forked child.
+            let _ = shard.run(|local| local.close());
+        }
+    }
+}
+
+impl Drop for Handles {
+    fn drop(&mut self) {
+        if self.fork_guard.is_forked() {
+            // Neither the threads nor the spawner are here.
+            std::mem::forget(self.user.get_mut().map(Option::take));
+            return;
+        }
+        self.close();
+    }
+}
+
+/// Runs in the host's runtime for as long as the tracer thread. When the runtime is shut
+/// down first, the tracer ends: a timer that a pinned task polled after that would panic.
+async fn watch_runtime(shard: Arc<Shard>) {
+    struct Sentinel(Arc<Shard>);
+
+    impl Drop for Sentinel {
+        fn drop(&mut self) {
+            if self.0.has_ended() || self.0.run(|local| local.close()).is_err() {
+                return;
+            }
+            if !self.0.is_current() {
+                self.0.wait_for_tasks(RUNTIME_GRACE);
+            }
+        }
+    }
+
+    let sentinel = Sentinel(shard);
+    sentinel.0.ended().await;
+}
+
+/// How long a runtime's shutdown is held up for pinned tasks to end. One that blocks its
+/// thread for longer may find its timers gone.
+const RUNTIME_GRACE: Duration = Duration::from_millis(200);
+
+static NEXT_TREE: AtomicU64 = AtomicU64::new(1);
+
+impl Tracer {
+    /// Starts a tracer with one tracer thread.
+    ///
+    /// Called inside a tokio runtime, that runtime's timers and sockets work in pinned
+    /// tasks, and its shutdown ends the tracer. Outside of one, pinned tasks must do
+    /// without.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotSupported`] before Linux 5.3, [`Error::WakeSignal`] if the host has
+    /// handlers for all signals that could wake the thread, [`Error::System`] if there
+    /// can be no more threads.
+    pub fn new() -> Result<Tracer> {
+        Tracer::builder().build()
+    }
+
+    /// A tracer with options.
+    pub fn builder() -> TracerBuilder {
+        TracerBuilder {
+            threads: 1,
+            wake_signal: None,
+        }
+    }
+
+    fn emptiest_shard(&self) -> Arc<Shard> {
+        let mut shards = self.handles.shards.iter();
+        let first = shards.next();
+        let least = first.into_iter().chain(shards).min_by_key(|s| s.load());
+        match least {
+            Some(shard) => Arc::clone(shard),
+            // `build` refuses a tracer without threads.
+            None => unreachable!("a tracer has a shard"),
+        }
+    }
+
+    /// Starts a program, held before its first instruction.
+    ///
+    /// The tracee is in the stop of its exec (`PTRACE_EVENT_EXEC`), or with
+    /// [`stop_before_exec`](Command::stop_before_exec) at the entry of its execve; its
+    /// first event is [`Started`](crate::Event::Started), and it takes requests at once.
+    /// The program sees nothing of the hand-over.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spawn`] with the `io::Error` that std gives: a missing program, a
+    /// directory that is not there, a string with a NUL byte. [`Error::NotPermitted`]
+    /// where ptrace(2) is forbidden.
+    ///
+    /// # Cancel safety
+    ///
+    /// A program whose spawn is dropped before it is ready is killed before its first
+    /// instruction.
+    pub fn spawn(
+        &self,
+        mut command: impl BorrowMut<Command>,
+    ) -> impl Future<Output = Result<(Tracee, Child)>> + Send + 'static {
+        let prepared = self.prepare(command.borrow_mut(), None);
+        let handles = Arc::clone(&self.handles);
+        async move {
+            let mut spawn = prepared?;
+            let (tracee, child) = spawn.run().await?.into_parts();
+            let (Some(tracee), Some(cell)) = (tracee, child) else {
+                return Err(Error::Shutdown);
+            };
+            Ok((
+                tracee,
+                spawn_child(cell, handles, spawn.pipes, spawn.kill_on_drop)?,
+            ))
+        }
+    }
+
+    fn prepare(&self, command: &mut Command, tree: Option<TreePlan>) -> Result<Spawn> {
+        let (program, pipes) = command.prepare().map_err(Error::Spawn)?;
+        if !pipes.is_empty() && Handle::try_current().is_err() {
+            return Err(Error::InvalidArgument(
+                "pipes need a tokio runtime around the spawn",
+            ));
+        }
+        let closures = command.take_closures();
+        let launch = Launch::new(program, closures, command.before_exec);
+        let launch = Arc::new(launch.map_err(|source| Error::System {
+            call: "mmap",
+            source,
+        })?);
+        let (reply, answer) = oneshot::channel();
+        Ok(Spawn {
+            plan: Some(LaunchPlan {
+                launch,
+                options: command.tracing.options(),
+                mode: command.mode,
+                before_exec: command.before_exec,
+                tree,
+                reply,
+            }),
+            shard: self.emptiest_shard(),
+            answer,
+            pipes,
+            kill_on_drop: command.kills_on_drop(),
+        })
+    }
+
+    /// Runs a program and the same logic for it and every tracee that comes of it, each
+    /// in a task of its own on the tracer thread: at the speed of a C loop.
+    ///
+    /// `logic` is called for the program itself, and for every thread and process it
+    /// makes, as far as they are [followed](Command::follow). The tasks need not be
+    /// `Send`. Resolves when all of them have ended and the program is dead; gives the
+    /// program's exit status. A program's piped streams cannot be reached this way: they
+    /// are closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Tracer::spawn); [`Error::Shutdown`] if the tracer is shut down first.
+    ///
+    /// # Panics
+    ///
+    /// With the payload of a task that panicked, when all others have ended, as a
+    /// `join` would. The panic ends that task alone; its tracee is detached.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends all its tasks; their tracees are detached and run on.
+    pub fn trace<F, Fut>(
+        &self,
+        mut command: impl BorrowMut<Command>,
+        logic: F,
+    ) -> impl Future<Output = Result<ExitStatus>> + Send + 'static
+    where
+        F: Fn(Tracee) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        let id = NEXT_TREE.fetch_add(1, Ordering::Relaxed);
+        let (done, finished) = oneshot::channel();
+        let plan = TreePlan {
+            id,
+            logic: Box::new(move |tracee| logic(tracee).boxed_local()),
+            done,
+        };
+        let prepared = self.prepare(command.borrow_mut(), Some(plan));
+        let handles = Arc::clone(&self.handles);
+        async move {
+            let mut spawn = prepared?;
+            spawn.pipes = Pipes::default();
+            let felling = FellOnDrop {
+                id,
+                shard: Arc::clone(&spawn.shard),
+            };
+            let (_, cell) = spawn.run().await?.into_parts();
+            let cell = cell.ok_or(Error::Shutdown)?;
+            let mut child = Child::new(cell, handles, spawn.kill_on_drop);
+            let panic = finished.await.map_err(|_| Error::Shutdown)?;
+            drop(felling);
+            let status = child.wait().await?;
+            match panic {
+                Some(payload) => std::panic::resume_unwind(payload),
+                None => Ok(status),
+            }
+        }
+    }
+
+    /// Attaches to every thread of a running process: `PTRACE_SEIZE` (Linux 3.4).
+    ///
+    /// The threads run on. Options are set on what is returned, which is awaited.
+    ///
+    /// ```no_run
+    /// # async fn example(tracer: tracehound::Tracer, pid: i32) -> tracehound::Result<()> {
+    /// use futures::StreamExt;
+    ///
+    /// let mut process = tracer.attach(pid).await?;
+    /// while let Some((tid, event)) = process.next().await {
+    ///     println!("{tid}: {event:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn attach(&self, pid: impl Into<Tid>) -> Attach {
+        Attach::new(Arc::clone(&self.handles), self.emptiest_shard(), pid.into())
+    }
+
+    /// Detaches everything, which runs on, and ends the tracer threads.
+    ///
+    /// Resolves when they have ended. A tracee that cannot stop (a vfork parent, a frozen
+    /// one) is waited for up to a second, then let go by the kernel. Handles that are left
+    /// say [`Error::Shutdown`]; streams end with [`Detached`](crate::Event::Detached).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`] in a forked child.
+    ///
+    /// # Cancel safety
+    ///
+    /// The shutdown goes on if the future is dropped.
+    pub async fn shutdown(&self) -> Result<()> {
+        if self.handles.fork_guard.is_forked() {
+            return Err(Error::Forked);
+        }
+        self.handles.close();
+        for shard in &self.handles.shards {
+            if !shard.is_current() {
+                shard.ended().await;
+            }
+        }
+        let join = |thread: JoinHandle<()>| {
+            if thread.thread().id() != std::thread::current().id() {
+                // It has said that it ends: this takes no time. A panic was reported.
+                let _ = thread.join();
+            }
+        };
+        let threads = &self.handles.threads;
+        let threads = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
+        threads.into_iter().for_each(join);
+        let user = &self.handles.user;
+        drop(user.lock().unwrap_or_else(PoisonError::into_inner).take());
+        spawner::settled().await;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracer")
+            .field("shards", &self.handles.shards)
+            .finish()
+    }
+}
+
+/// A spawn under way.
+struct Spawn {
+    plan: Option<LaunchPlan>,
+    shard: Arc<Shard>,
+    answer: oneshot::Receiver<Result<Launched>>,
+    pipes: Pipes,
+    kill_on_drop: bool,
+}
+
+impl Spawn {
+    /// Tells the tracer thread what to expect, and the spawner what to make.
+    async fn run(&mut self) -> Result<Launched> {
+        let Some(plan) = self.plan.take() else {
+            return Err(Error::Shutdown);
+        };
+        let launch = Arc::clone(&plan.launch);
+        self.shard.run(move |local| local.expect_launch(plan))?;
+        spawner::launch(launch, Arc::clone(&self.shard))?;
+        (&mut self.answer).await.map_err(|_| Error::Shutdown)?
+    }
+}
+
+fn spawn_child(
+    cell: Arc<ChildCell>,
+    handles: Arc<Handles>,
+    pipes: Pipes,
+    kill_on_drop: bool,
+) -> Result<Child> {
+    let mut child = Child::new(cell, handles, kill_on_drop);
+    let (stdin, stdout, stderr) = pipes.into_streams().map_err(|error| {
+        child.start_kill();
+        Error::Spawn(error)
+    })?;
+    child.stdin = stdin;
+    child.stdout = stdout;
+    child.stderr = stderr;
+    Ok(child)
+}
+
+/// Ends the tasks of a tree whose future was dropped.
+struct FellOnDrop {
+    id: TreeId,
+    shard: Arc<Shard>,
+}
+
+impl Drop for FellOnDrop {
+    fn drop(&mut self) {
+        let id = self.id;
+        // An error: the tracer has ended, and the tasks with it.
+        let _ = self.shard.run(move |local| local.fell_tree(id));
+    }
+}
