@@ -1,1 +1,65 @@
-//! x
+//! What the tests share: waiting for a state of the system instead of for time, and
+//! looking at processes from outside.
+
+use std::time::{Duration, Instant};
+
+use tracehound_sys::{Tid, proc};
+
+/// How long anything may take before a test calls it stuck. Not a measure of speed: it
+/// only ends a hang with a message.
+pub const STUCK: Duration = Duration::from_secs(60);
+
+/// Waits for a future, and says what was waited for if it never comes.
+///
+/// # Panics
+///
+/// If the future is not ready after [`STUCK`].
+pub async fn soon<F: IntoFuture>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(STUCK, future.into_future()).await {
+        Ok(output) => output,
+        Err(_) => panic!("stuck: {what}"),
+    }
+}
+
+/// Waits until a condition of the system holds that no event tells of.
+///
+/// # Panics
+///
+/// If it does not hold after [`STUCK`].
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < STUCK, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// The state letter of a thread in `/proc`, or nothing if there is no such thread.
+pub fn state(tid: Tid) -> Option<char> {
+    proc::status(tid).ok().map(|status| status.state)
+}
+
+/// Whether a thread is traced by anybody.
+pub fn is_traced(tid: Tid) -> bool {
+    proc::status(tid).is_ok_and(|status| status.tracer != Tid::from_raw(0))
+}
+
+/// The threads of this process.
+///
+/// # Panics
+///
+/// If `/proc` is not there.
+pub fn own_threads() -> Vec<Tid> {
+    proc::tasks(Tid::current_process()).expect("/proc/self/task")
+}
+
+/// How many file descriptors this process has open.
+///
+/// # Panics
+///
+/// If `/proc` is not there.
+pub fn own_fds() -> usize {
+    std::fs::read_dir("/proc/self/fd")
+        .expect("/proc/self/fd")
+        .count()
+}

@@ -47,21 +47,30 @@ impl Local {
             child: Tid::from_raw(i32::try_from(message).unwrap_or(0)),
         };
         let heritage = parent.heritage();
-        let handle = self.register(birth.child, heritage);
         let unwanted = kind == StopKind::Clone && !self.is_followed(birth, parent, heritage);
-        let mut handle = handle.filter(|_| !unwanted);
-        if let (Some(tree), Some(tracee)) = (heritage.tree, handle.take()) {
-            handle = self.grow_tree(tree, tracee);
+        let mut handle = self.enter_born(birth.child, heritage);
+        if unwanted {
+            handle = None;
         }
+        let (tree, handle) = match heritage.tree {
+            Some(tree) => (Some(tree).zip(handle), None),
+            None => (None, handle),
+        };
         let event = match kind {
             StopKind::Fork => Event::Fork(birth),
             StopKind::Vfork => Event::Vfork(birth),
             _ => Event::Clone(birth),
         };
-        Ok(parent.record(|state| {
+        let recorded = parent.record(|state| {
             state.birth = handle;
             (StopClass::Other, event)
-        }))
+        });
+        // After the parent's event: the child's own come later.
+        if let Some((tree, tracee)) = tree {
+            drop(self.grow_tree(tree, tracee));
+        }
+        self.bring_forward(birth.child);
+        Ok(recorded)
     }
 
     /// Whether the child of a clone event is one that was asked for. Where only threads
@@ -71,27 +80,37 @@ impl Local {
             || proc::status(birth.child).is_ok_and(|status| status.tgid == parent.tgid())
     }
 
-    /// Enters a new tracee, with what is known of it already.
-    fn register(&self, child: Tid, heritage: Heritage) -> Option<Tracee> {
+    /// Enters a new tracee in the table.
+    fn enter_born(&self, child: Tid, heritage: Heritage) -> Option<Tracee> {
         let slot = Slot::new(Arc::clone(&self.shard), child, heritage);
-        let handle = Tracee::new(Arc::clone(&slot))?;
-        if let Some(status) = self.births.take_death(child) {
-            slot.end(End::Dead, Event::death(status));
-            return Some(handle);
-        }
         self.insert(&slot);
+        let handle = Tracee::new(Arc::clone(&slot));
+        if handle.is_none() {
+            self.detach(&slot);
+        }
+        handle
+    }
+
+    /// Gives a new tracee what was reported of it before it had a name.
+    fn bring_forward(&self, child: Tid) {
+        if let Some(status) = self.births.take_death(child) {
+            if let Some(slot) = self.remove(child) {
+                slot.end(End::Dead, Event::death(status));
+            }
+            return;
+        }
         let stop = self.births.early.borrow_mut().remove(&child);
-        if let Some(kind) = stop {
+        if let (Some(kind), Some(slot)) = (stop, self.tracee(child)) {
             self.stop_of(&slot, kind);
         }
-        Some(handle)
     }
 
     /// A child of a process whose births nobody is told of: it is let go.
     pub(super) fn disown_birth(&self, parent: Tid, heritage: Heritage) {
         if let Ok(message) = ptrace::get_event_msg(parent) {
             let child = Tid::from_raw(i32::try_from(message).unwrap_or(0));
-            drop(self.register(child, heritage));
+            drop(self.enter_born(child, heritage));
+            self.bring_forward(child);
         }
     }
 
@@ -163,10 +182,12 @@ impl Local {
             tree: None,
         });
         tracing::debug!(%tid, "the parent died before it could report this birth");
-        let handle = self.register(tid, heritage);
-        if let (Some(tree), Some(tracee)) = (heritage.tree, handle) {
-            drop(self.grow_tree(tree, tracee));
+        let handle = self.enter_born(tid, heritage);
+        match (heritage.tree, handle) {
+            (Some(tree), Some(tracee)) => drop(self.grow_tree(tree, tracee)),
+            (_, handle) => drop(handle),
         }
+        self.bring_forward(tid);
     }
 }
 
