@@ -53,8 +53,13 @@ fn take_reports(local: &Local, bound: &Bound<'_>) {
         drain(local, BATCH);
         return;
     }
-    if local.has_unsettled() && drain(local, BATCH) == 0 {
-        local.settle_orphans();
+    if local.has_unsettled() {
+        // Before it sleeps with first stops that nobody has named: the names are mostly
+        // on their way.
+        if drain(local, BATCH) == 0 {
+            local.settle_orphans();
+        }
+        return;
     }
     match bound.wait(Target::All) {
         Ok(Waited::Report(report)) => {
