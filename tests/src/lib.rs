@@ -1,9 +1,21 @@
 //! What the tests share: waiting for a state of the system instead of for time, and
 //! looking at processes from outside.
 
+mod observe;
+mod places;
+
+mod ward;
+
+pub use ward::Ward;
+
 use std::time::{Duration, Instant};
 
+#[doc(hidden)]
+pub use tracehound;
 use tracehound_sys::{Tid, proc};
+
+pub use observe::{end, line, lines, start, to_the_end};
+pub use places::{in_a_task, in_place, pinned};
 
 /// How long anything may take before a test calls it stuck. Not a measure of speed: it
 /// only ends a hang with a message.
@@ -62,4 +74,24 @@ pub fn own_fds() -> usize {
     std::fs::read_dir("/proc/self/fd")
         .expect("/proc/self/fd")
         .count()
+}
+
+/// Runs a host program, which checks something that concerns its whole process, and says
+/// what is wrong with it.
+///
+/// # Panics
+///
+/// If it does not succeed, with what it wrote.
+pub async fn run_host<'a>(program: &str, args: impl IntoIterator<Item = &'a str>) {
+    let mut command = tokio::process::Command::new(program);
+    command.args(args).kill_on_drop(true);
+    command.stdin(std::process::Stdio::null());
+    let output = soon(program, command.output()).await.expect("it starts");
+    assert!(
+        output.status.success(),
+        "{program}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
 }

@@ -1,11 +1,14 @@
 //! All threads of a process as one.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 use futures::future::join_all;
-use futures::stream::{SelectAll, StreamExt};
+use futures::stream::StreamExt;
 use futures_core::Stream;
 use tracehound_sys::Tid;
 
@@ -24,27 +27,96 @@ use crate::tracee::Tracee;
 /// Dropping it detaches all threads, which run on.
 pub struct Process {
     pid: Tid,
-    threads: SelectAll<Thread>,
+    threads: BTreeMap<Key, Thread>,
+    next_key: Key,
+    ready: Arc<Ready>,
 }
 
-/// A tracee whose events carry its id, and which outlives its terminal event by one poll.
-struct Thread(Tracee);
+type Key = u64;
 
-impl Stream for Thread {
-    type Item = (Tid, Event);
+/// Which threads are to be polled.
+///
+/// `SelectAll` of the futures crate polls only what was woken. But whoever takes a thread
+/// out by [`Process::thread`] and awaits its events directly takes the wake-up, too; so a
+/// thread that was lent is polled again.
+#[derive(Default)]
+struct Ready {
+    state: Mutex<ReadyState>,
+}
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let event = self.0.poll_next_unpin(cx);
-        event.map(|event| event.map(|event| (self.0.tid(), event)))
+#[derive(Default)]
+struct ReadyState {
+    keys: VecDeque<Key>,
+    waker: Option<Waker>,
+}
+
+impl Ready {
+    fn lock(&self) -> MutexGuard<'_, ReadyState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Wakes the process's stream for one thread.
+struct ThreadWaker {
+    key: Key,
+    queued: AtomicBool,
+    ready: Arc<Ready>,
+}
+
+impl ThreadWaker {
+    fn queue(&self) {
+        if self.queued.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut state = self.ready.lock();
+        state.keys.push_back(self.key);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Wake for ThreadWaker {
+    fn wake(self: Arc<Self>) {
+        self.queue();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.queue();
+    }
+}
+
+struct Thread {
+    tracee: Tracee,
+    waker: Arc<ThreadWaker>,
 }
 
 impl Process {
     pub(crate) fn new(pid: Tid, threads: Vec<Tracee>) -> Self {
-        Process {
+        let mut process = Process {
             pid,
-            threads: threads.into_iter().map(Thread).collect(),
+            threads: BTreeMap::new(),
+            next_key: 0,
+            ready: Arc::default(),
+        };
+        for tracee in threads {
+            process.join(tracee);
         }
+        process
+    }
+
+    fn join(&mut self, tracee: Tracee) {
+        let key = self.next_key;
+        self.next_key += 1;
+        let waker = Arc::new(ThreadWaker {
+            key,
+            queued: AtomicBool::new(false),
+            ready: Arc::clone(&self.ready),
+        });
+        waker.queue();
+        self.threads.insert(key, Thread { tracee, waker });
     }
 
     /// The process id.
@@ -54,21 +126,24 @@ impl Process {
 
     /// The threads that are traced.
     pub fn threads(&self) -> impl Iterator<Item = &Tracee> {
-        self.threads.iter().map(|thread| &thread.0)
+        self.threads.values().map(|thread| &thread.tracee)
     }
 
-    /// The thread with this id.
+    /// The thread with this id. Events that are awaited on it directly do not come on the
+    /// process's stream.
     pub fn thread(&mut self, tid: impl Into<Tid>) -> Option<&mut Tracee> {
         let tid = tid.into();
-        self.threads
-            .iter_mut()
-            .map(|thread| &mut thread.0)
-            .find(|tracee| tracee.tid() == tid)
+        let thread = self
+            .threads
+            .values_mut()
+            .find(|thread| thread.tracee.tid() == tid)?;
+        thread.waker.queue();
+        Some(&mut thread.tracee)
     }
 
     /// The threads, each to be handled by itself.
     pub fn into_threads(self) -> Vec<Tracee> {
-        self.threads.into_iter().map(|thread| thread.0).collect()
+        self.threads.into_values().map(|t| t.tracee).collect()
     }
 
     /// Detaches every thread; they run on. Afterwards the stream gives their terminal
@@ -83,32 +158,44 @@ impl Process {
     ///
     /// The detach cannot be recalled; dropping the future only stops waiting for it.
     pub async fn detach(&mut self) -> Result<()> {
-        let detached = join_all(self.threads.iter_mut().map(|thread| thread.0.detach())).await;
-        detached
+        let detach = self.threads.values_mut().map(|thread| {
+            thread.waker.queue();
+            thread.tracee.detach()
+        });
+        join_all(detach)
+            .await
             .into_iter()
             .find(|result| !matches!(result, Ok(()) | Err(Error::Gone(_) | Error::Detached(_))))
             .unwrap_or(Ok(()))
     }
 
-    /// A thread that was born joins; a process that was forked stays with its parent, to
-    /// be taken.
-    fn adopt(&mut self, tid: Tid, event: &Event) {
-        let Event::Clone(birth) = event else {
-            return;
+    /// Polls one thread.
+    fn poll_thread(&mut self, key: Key) -> Poll<Option<(Tid, Event)>> {
+        let Some(thread) = self.threads.get_mut(&key) else {
+            return Poll::Pending;
         };
+        thread.waker.queued.store(false, Ordering::Release);
+        let waker = Waker::from(Arc::clone(&thread.waker));
+        let event = ready!(
+            thread
+                .tracee
+                .poll_next_unpin(&mut Context::from_waker(&waker))
+        );
+        let Some(event) = event else {
+            self.threads.remove(&key);
+            return Poll::Ready(None);
+        };
+        // Polled again when the next event is asked for: that resumes it.
+        thread.waker.queue();
+        let tid = thread.tracee.tid();
         let pid = self.pid;
-        let child = self
-            .thread(tid)
-            .filter(|parent| {
-                parent
-                    .slot()
-                    .lock()
-                    .birth
-                    .as_ref()
-                    .is_some_and(|c| c.tgid() == pid)
-            })
-            .and_then(|parent| parent.take_child(birth));
-        self.threads.extend(child.map(Thread));
+        let born = event.birth().filter(|_| matches!(event, Event::Clone(_)));
+        // A thread joins; a process stays with its parent, to be taken.
+        let joins = born.and_then(|birth| thread.tracee.take_thread(birth, pid));
+        if let Some(tracee) = joins {
+            self.join(tracee);
+        }
+        Poll::Ready(Some((tid, event)))
     }
 }
 
@@ -116,11 +203,24 @@ impl Stream for Process {
     type Item = (Tid, Event);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let item = self.threads.poll_next_unpin(cx);
-        if let Poll::Ready(Some((tid, event))) = &item {
-            self.adopt(*tid, event);
+        loop {
+            if self.threads.is_empty() {
+                return Poll::Ready(None);
+            }
+            let key = {
+                let mut state = self.ready.lock();
+                match state.keys.pop_front() {
+                    Some(key) => key,
+                    None => {
+                        state.waker = Some(cx.waker().clone());
+                        return Poll::Pending;
+                    }
+                }
+            };
+            if let Poll::Ready(Some(item)) = self.poll_thread(key) {
+                return Poll::Ready(Some(item));
+            }
         }
-        item
     }
 }
 

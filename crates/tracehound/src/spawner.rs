@@ -16,6 +16,7 @@
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -51,10 +52,12 @@ struct Spawner {
     jobs: Mutex<VecDeque<Job>>,
     event: EventFd,
     duty: watch::Sender<Duty>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     fork_guard: ForkGuard,
 }
 
 struct Global {
+    /// The last one that was started; it may have ended.
     spawner: Option<Arc<Spawner>>,
     /// How many tracers there are.
     users: usize,
@@ -101,8 +104,8 @@ pub(crate) fn open_pidfd(pid: Tid) -> Option<Pidfd> {
 fn submit(job: Job) -> Result<()> {
     let mut global = global();
     let spawner = match &global.spawner {
-        Some(spawner) => Arc::clone(spawner),
-        None => {
+        Some(spawner) if *spawner.duty.borrow() != Duty::Ended => Arc::clone(spawner),
+        _ => {
             let spawner = start()?;
             global.spawner = Some(Arc::clone(&spawner));
             spawner
@@ -140,16 +143,25 @@ impl Drop for User {
 /// Resolves when the thread has noticed that there is no tracer left: it has ended, or
 /// only awaits detached children. At once if there are other tracers.
 pub(crate) async fn settled() {
-    let duty = {
+    let spawner = {
         let global = global();
         match &global.spawner {
-            Some(spawner) if global.users == 0 => spawner.duty.subscribe(),
+            Some(spawner) if global.users == 0 => Arc::clone(spawner),
             _ => return,
         }
     };
-    let mut duty = duty;
-    // An error means that the thread, which owns the other end, is gone.
+    let mut duty = spawner.duty.subscribe();
+    // An error would mean that the sender, a field of the spawner, is gone.
     let _ = duty.wait_for(|duty| *duty != Duty::Serving).await;
+    if *spawner.duty.borrow() == Duty::Ended {
+        let thread = spawner
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // It has nothing left to do: this takes no time.
+        drop(thread.map(JoinHandle::join));
+    }
 }
 
 fn start() -> Result<Arc<Spawner>> {
@@ -159,16 +171,21 @@ fn start() -> Result<Arc<Spawner>> {
         jobs: Mutex::default(),
         event: EventFd::from_flags(flags).map_err(system("eventfd"))?,
         duty: watch::Sender::new(Duty::Serving),
+        thread: Mutex::default(),
         fork_guard: ForkGuard::new().map_err(system("madvise"))?,
     });
     let own = Arc::clone(&spawner);
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name("tracehound-spawn".into())
         .spawn(move || own.run())
         .map_err(|error| Error::System {
             call: "pthread_create",
             source: Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EAGAIN as i32)),
         })?;
+    *spawner
+        .thread
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = Some(thread);
     Ok(spawner)
 }
 
@@ -211,9 +228,9 @@ impl Spawner {
         self.jobs().pop_front()
     }
 
-    /// Whether the thread has nothing left to do; it is then no longer known.
+    /// Whether the thread has nothing left to do; it then takes no more jobs.
     fn may_end(&self, kept: usize) -> bool {
-        let mut global = global();
+        let global = global();
         if global.users > 0 || !self.jobs().is_empty() {
             self.duty.send_replace(Duty::Serving);
             return false;
@@ -222,8 +239,7 @@ impl Spawner {
             self.duty.send_replace(Duty::Keeping);
             return false;
         }
-        global.spawner = None;
-        drop(global);
+        // Under the lock, so that nobody gives it a job now.
         self.duty.send_replace(Duty::Ended);
         true
     }

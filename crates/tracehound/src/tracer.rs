@@ -63,16 +63,16 @@ impl TracerBuilder {
             source,
         })?;
         let fork_guard = Arc::new(fork_guard);
-        let handles = Arc::new_cyclic(|own: &Weak<Handles>| Handles {
-            shards: (0..self.threads)
-                .map(|_| {
-                    let guard = Arc::clone(&fork_guard);
-                    Arc::new(Shard::new(signal, guard, own.clone()))
-                })
-                .collect(),
+        let shard = |own: &Weak<Handles>| {
+            let guard = Arc::clone(&fork_guard);
+            Arc::new(Shard::new(signal, guard, own.clone()))
+        };
+        let handles = Arc::new_cyclic(|own| Handles {
+            first: shard(own),
+            others: (1..self.threads).map(|_| shard(own)).collect(),
             threads: Mutex::default(),
             user: Mutex::new(Some(spawner::User::new())),
-            fork_guard,
+            fork_guard: Arc::clone(&fork_guard),
         });
         handles.start()?;
         Ok(Tracer { handles })
@@ -122,16 +122,21 @@ pub struct Tracer {
 
 /// What ends the tracer when the last one lets go of it.
 pub(crate) struct Handles {
-    shards: Vec<Arc<Shard>>,
+    first: Arc<Shard>,
+    others: Vec<Arc<Shard>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     user: Mutex<Option<spawner::User>>,
     fork_guard: Arc<ForkGuard>,
 }
 
 impl Handles {
+    fn shards(&self) -> impl Iterator<Item = &Arc<Shard>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
     fn start(&self) -> Result<()> {
         let runtime = Handle::try_current().ok();
-        for shard in &self.shards {
+        for shard in self.shards() {
             let thread = shard::start(shard, runtime.clone())?;
             self.threads
                 .lock()
@@ -145,7 +150,7 @@ impl Handles {
     }
 
     fn close(&self) {
-        for shard in &self.shards {
+        for shard in self.shards() {
             // An error: it has ended, or this is a forked child.
             let _ = shard.run(|local| local.close());
         }
@@ -214,14 +219,8 @@ impl Tracer {
     }
 
     fn emptiest_shard(&self) -> Arc<Shard> {
-        let mut shards = self.handles.shards.iter();
-        let first = shards.next();
-        let least = first.into_iter().chain(shards).min_by_key(|s| s.load());
-        match least {
-            Some(shard) => Arc::clone(shard),
-            // `build` refuses a tracer without threads.
-            None => unreachable!("a tracer has a shard"),
-        }
+        let least = self.handles.shards().min_by_key(|shard| shard.load());
+        Arc::clone(least.unwrap_or(&self.handles.first))
     }
 
     /// Starts a program, held before its first instruction.
@@ -386,7 +385,7 @@ impl Tracer {
             return Err(Error::Forked);
         }
         self.handles.close();
-        for shard in &self.handles.shards {
+        for shard in self.handles.shards() {
             if !shard.is_current() {
                 shard.ended().await;
             }
@@ -410,7 +409,8 @@ impl Tracer {
 impl fmt::Debug for Tracer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tracer")
-            .field("shards", &self.handles.shards)
+            .field("first", &self.handles.first)
+            .field("others", &self.handles.others)
             .finish()
     }
 }

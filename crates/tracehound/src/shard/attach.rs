@@ -3,9 +3,15 @@
 //! One reading of `/proc/PID/task` misses the threads that are made meanwhile, so the
 //! list is read until a pass finds nothing new. Threads made by seized threads come by
 //! themselves, if threads are followed.
+//!
+//! All threads of a process belong to one shard of one tracer: an exec gives one thread the
+//! id of another, and only the thread that traces both can tell. Two attaches to one
+//! process at the same time, which would share its threads out between them, are kept apart
+//! by a list of what is being attached; at other times the kernel says who traces a thread.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracehound_sys::ptrace::{self, Options, ResumeKind};
 use tracehound_sys::{Errno, Tid, proc};
@@ -32,6 +38,7 @@ impl Local {
             return Err(Error::Shutdown);
         }
         let tgid = check(plan)?;
+        let _claim = Claim::new(tgid, plan.pid, self.shard.thread())?;
         let mut tracees = Vec::new();
         let mut tried = HashSet::new();
         loop {
@@ -93,6 +100,39 @@ impl Local {
             self.detach(&slot);
         }
         tracee
+    }
+}
+
+/// The processes that are being attached, and by which tracer thread.
+static ATTACHING: Mutex<BTreeMap<Tid, Tid>> = Mutex::new(BTreeMap::new());
+
+/// The right to attach to a process, until it is dropped.
+struct Claim(Tid);
+
+impl Claim {
+    fn new(tgid: Tid, pid: Tid, own: Tid) -> Result<Self> {
+        let mut attaching = ATTACHING.lock().unwrap_or_else(PoisonError::into_inner);
+        match attaching.entry(tgid) {
+            Entry::Occupied(other) => Err(Error::NotPermitted {
+                pid,
+                reason: Refusal::AlreadyTraced {
+                    tracer: *other.get(),
+                },
+            }),
+            Entry::Vacant(entry) => {
+                entry.insert(own);
+                Ok(Claim(tgid))
+            }
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        ATTACHING
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.0);
     }
 }
 

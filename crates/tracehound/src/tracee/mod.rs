@@ -94,6 +94,13 @@ impl Tracee {
         let mut state = self.slot.lock();
         state.birth.take_if(|child| child.tid() == birth.child)
     }
+
+    /// [`take_child`](Tracee::take_child), if the child is a thread of this process.
+    pub(crate) fn take_thread(&mut self, birth: &Birth, process: Tid) -> Option<Tracee> {
+        let mut state = self.slot.lock();
+        let is_thread = |child: &mut Tracee| child.tid() == birth.child && child.tgid() == process;
+        state.birth.take_if(is_thread)
+    }
 }
 
 impl Drop for Tracee {
