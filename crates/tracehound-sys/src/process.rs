@@ -95,8 +95,7 @@ pub fn reap(pid: Tid) -> Result<Option<ExitStatus>> {
     let (idtype, id) = Target::One(pid).raw();
     let mut info = RawInfo::new();
     // SAFETY: waitid writes one siginfo_t to `info`, which outlives the call.
-    let result =
-        unsafe { libc::waitid(idtype, id, info.as_ptr(), libc::WEXITED | libc::WNOHANG) };
+    let result = unsafe { libc::waitid(idtype, id, info.as_ptr(), libc::WEXITED | libc::WNOHANG) };
     Errno::result(result)?;
     Ok(info.decode().and_then(|report| match report.status {
         WaitStatus::Dead(status) => Some(status),

@@ -248,14 +248,11 @@ impl Tracer {
         let handles = Arc::clone(&self.handles);
         async move {
             let mut spawn = prepared?;
-            let (tracee, child) = spawn.run().await?.into_parts();
-            let (Some(tracee), Some(cell)) = (tracee, child) else {
-                return Err(Error::Shutdown);
-            };
-            Ok((
-                tracee,
-                spawn_child(cell, handles, spawn.pipes, spawn.kill_on_drop)?,
-            ))
+            // Without a tracee the tracer is ending; the program is killed.
+            let launched = spawn.run().await?;
+            let (tracee, cell) = launched.into_parts().ok_or(Error::Shutdown)?;
+            let child = spawn_child(cell, handles, spawn.pipes, spawn.kill_on_drop)?;
+            Ok((tracee, child))
         }
     }
 
@@ -335,8 +332,7 @@ impl Tracer {
                 id,
                 shard: Arc::clone(&spawn.shard),
             };
-            let (_, cell) = spawn.run().await?.into_parts();
-            let cell = cell.ok_or(Error::Shutdown)?;
+            let cell = spawn.run().await?.into_child().ok_or(Error::Shutdown)?;
             let mut child = Child::new(cell, handles, spawn.kill_on_drop);
             let panic = finished.await.map_err(|_| Error::Shutdown)?;
             drop(felling);
@@ -432,7 +428,11 @@ impl Spawn {
         };
         let launch = Arc::clone(&plan.launch);
         self.shard.run(move |local| local.expect_launch(plan))?;
-        spawner::launch(launch, Arc::clone(&self.shard))?;
+        if let Err(error) = spawner::launch(Arc::clone(&launch), Arc::clone(&self.shard)) {
+            launch.abort();
+            self.shard.interrupter().interrupt();
+            return Err(error);
+        }
         (&mut self.answer).await.map_err(|_| Error::Shutdown)?
     }
 }

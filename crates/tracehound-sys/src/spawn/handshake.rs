@@ -87,12 +87,16 @@ impl Handshake {
         Errno::from_raw(self.shared().errno.load(Ordering::Acquire))
     }
 
-    /// The child says who it is.
+    /// The child says who it is, unless it is not wanted any more.
     pub(super) fn announce(&self, pid: i32) {
         self.shared().pid.store(pid, Ordering::Relaxed);
-        self.shared()
-            .state
-            .store(State::Announced as u32, Ordering::Release);
+        // A failure means that the launch was aborted, which the child sees next.
+        let _ = self.shared().state.compare_exchange(
+            State::New as u32,
+            State::Announced as u32,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
     }
 
     /// The child says why there will be no exec.
@@ -125,7 +129,7 @@ impl Handshake {
     pub(super) fn wait_while_announced(&self) -> State {
         loop {
             let state = self.state();
-            if !matches!(state, State::New | State::Announced) {
+            if state != State::New && state != State::Announced {
                 return state;
             }
             // SAFETY: a wait at a live futex without a timeout; every way in which

@@ -104,7 +104,8 @@ impl Launch {
         match self.handshake.state() {
             State::New => Progress::Pending,
             State::Failed => Progress::Failed(self.handshake.errno()),
-            _ => Progress::Announced(self.handshake.pid()),
+            State::Aborted => Progress::Failed(Errno::ECANCELED),
+            State::Announced | State::Go => Progress::Announced(self.handshake.pid()),
         }
     }
 

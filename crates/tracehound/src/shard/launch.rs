@@ -36,13 +36,20 @@ pub(crate) struct LaunchPlan {
 /// A process held before its first instruction. It is killed if nobody takes it.
 pub(crate) struct Launched {
     child: Option<Arc<ChildCell>>,
+    /// Missing where a tree has it, or where the tracer is ending.
     tracee: Option<Tracee>,
 }
 
 impl Launched {
-    /// The parts; the tracee is missing where a tree has it.
-    pub(crate) fn into_parts(mut self) -> (Option<Tracee>, Option<Arc<ChildCell>>) {
-        (self.tracee.take(), self.child.take())
+    /// Tracee and child, if there are both.
+    pub(crate) fn into_parts(mut self) -> Option<(Tracee, Arc<ChildCell>)> {
+        let tracee = self.tracee.take()?;
+        Some((tracee, self.child.take()?))
+    }
+
+    /// The child; the tracee is elsewhere.
+    pub(crate) fn into_child(mut self) -> Option<Arc<ChildCell>> {
+        self.child.take()
     }
 }
 
