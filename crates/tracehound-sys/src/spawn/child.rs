@@ -23,7 +23,8 @@ const FAILED: c_int = 127;
 struct Task<'a> {
     program: &'a Program,
     handshake: &'a Handshake,
-    tracer: &'a Interrupter,
+    /// Who is told of a child that holds up its maker.
+    tracer: Option<&'a Interrupter>,
     parent: i32,
 }
 
@@ -34,7 +35,7 @@ pub(super) fn vfork(program: &Program, handshake: &Handshake, tracer: &Interrupt
     let task = Task {
         program,
         handshake,
-        tracer,
+        tracer: Some(tracer),
         parent: Tid::current_process().as_raw(),
     };
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
@@ -65,12 +66,11 @@ pub(super) fn fork(
     program: &Program,
     closures: &mut [PreExec],
     handshake: &Handshake,
-    tracer: &Interrupter,
 ) -> Result<Tid> {
     let task = Task {
         program,
         handshake,
-        tracer,
+        tracer: None,
         parent: Tid::current_process().as_raw(),
     };
     // SAFETY: the child only runs `run`, which keeps to what a forked child of a
@@ -106,9 +106,11 @@ fn run(task: &Task<'_>, closures: &mut [PreExec]) -> c_int {
     if orphaned {
         return FAILED;
     }
-    // SAFETY: takes and gives numbers.
-    task.handshake.announce(unsafe { libc::getpid() });
-    task.tracer.interrupt();
+    if let Some(tracer) = task.tracer {
+        // SAFETY: takes and gives numbers.
+        task.handshake.announce(unsafe { libc::getpid() });
+        tracer.interrupt();
+    }
     if task.handshake.wait_while_announced() != State::Go {
         return FAILED;
     }

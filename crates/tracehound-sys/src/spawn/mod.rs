@@ -5,7 +5,8 @@
 //! tracer thread has to attend to. So another thread [launches](Launch::run), and the
 //! child waits at a futex until the tracer thread has seized it:
 //!
-//! 1. The child announces its pid in a shared page and wakes the tracer thread.
+//! 1. The child's pid is announced in a shared page and the tracer thread woken: by the child
+//!    itself if it is vforked, which holds up its maker, else by the maker.
 //! 2. The tracer thread seizes it and lets it [go](Launch::go), or [aborts](Launch::abort).
 //! 3. The child becomes what the [`Program`] says and calls execve(2). `PTRACE_EVENT_EXEC`
 //!    is success; an error number in the page, and the child's death, is failure.
@@ -82,7 +83,13 @@ impl Launch {
     pub fn run(&self, tracer: &Interrupter) {
         let made = if self.fork {
             let mut closures = self.closures.lock().unwrap_or_else(PoisonError::into_inner);
-            child::fork(&self.program, &mut closures, &self.handshake, tracer)
+            let made = child::fork(&self.program, &mut closures, &self.handshake);
+            if let Ok(pid) = made {
+                // The child's copy of the interrupter is of no use to it.
+                self.handshake.announce(pid.as_raw());
+                tracer.interrupt();
+            }
+            made
         } else {
             child::vfork(&self.program, &self.handshake, tracer)
         };

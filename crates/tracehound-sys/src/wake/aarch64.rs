@@ -34,6 +34,9 @@ global_asm!(
     "tracehound_section_interrupted:",
     "mov x0, #-4", // EINTR
     "ret",
+    ".globl tracehound_check_and_call_end",
+    ".hidden tracehound_check_and_call_end",
+    "tracehound_check_and_call_end:",
     ".cfi_endproc",
     ".size tracehound_check_and_call, . - tracehound_check_and_call",
     ".popsection",
@@ -48,6 +51,7 @@ unsafe extern "C" {
     fn tracehound_section_start();
     fn tracehound_section_end();
     fn tracehound_section_interrupted();
+    fn tracehound_check_and_call_end();
 }
 
 /// With SA_RESTART a call that the signal interrupted is about to be made again when
@@ -78,14 +82,18 @@ pub(super) unsafe fn check_and_call(
     unsafe { tracehound_check_and_call(flag, number, args) }
 }
 
-/// Moves a context that is in the section to where it returns `-EINTR`.
+/// Moves a context that is in the section to where it returns `-EINTR`. Gives whether the
+/// signal has done its work: also where the check is still to come, or the system call has
+/// returned.
 pub(super) fn leave_section(context: &mut libc::ucontext_t) -> bool {
+    let function = tracehound_check_and_call as *const () as usize
+        ..tracehound_check_and_call_end as *const () as usize;
     let pointer = &mut context.uc_mcontext.pc;
-    let inside = section().is_some_and(|section| section.contains(&(*pointer as usize)));
-    if inside {
+    let at = *pointer as usize;
+    if section().is_some_and(|section| section.contains(&at)) {
         *pointer = tracehound_section_interrupted as *const () as u64;
     }
-    inside
+    function.contains(&at)
 }
 
 /// One signal is enough: none is lost.
