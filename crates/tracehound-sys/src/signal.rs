@@ -84,11 +84,12 @@ impl Signal {
 }
 
 impl fmt::Display for Signal {
-    /// `SIGTERM` for a standard signal, `SIGRT_2` for the real-time signal 34
-    /// (counted from the kernel's first, 32, as strace does).
+    /// `SIGTERM` for a standard signal, `SIGRTMIN` for 32 and `SIGRT_2` for the real-time
+    /// signal 34: counted from the kernel's first, as strace does.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {
             Some(name) => f.pad(name),
+            None if self.0 == 32 => f.pad("SIGRTMIN"),
             None if self.is_realtime() => f.pad(&format!("SIGRT_{}", self.0 - 32)),
             None => f.pad(&format!("SIG_{}", self.0)),
         }
@@ -108,6 +109,7 @@ mod tests {
     #[test]
     fn every_number_has_a_text() {
         assert_eq!(Signal::SIGTERM.to_string(), "SIGTERM");
+        assert_eq!(Signal::from_raw(32).to_string(), "SIGRTMIN");
         assert_eq!(Signal::from_raw(34).to_string(), "SIGRT_2");
         assert_eq!(Signal::from_raw(64).to_string(), "SIGRT_32");
         assert_eq!(Signal::from_raw(-3).to_string(), "SIG_-3");

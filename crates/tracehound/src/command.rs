@@ -309,6 +309,11 @@ impl Command {
 
     /// Holds the tracee at the entry of its execve instead of behind it: the arguments
     /// can be read there, and are gone afterwards.
+    ///
+    /// The spawn then succeeds before the program is known to be there: a failing exec shows
+    /// as a system call's error, and the tracee ends with code 127 without an
+    /// [`Exec`](crate::Event::Exec). It is a fork(2), which takes the longer the more memory
+    /// this process has.
     pub fn stop_before_exec(&mut self, before: bool) -> &mut Self {
         self.before_exec = before;
         self

@@ -249,7 +249,12 @@ fn write_errno(f: &mut fmt::Formatter<'_>, errno: i32) -> fmt::Result {
     }
     match Errno::from_raw(errno) {
         Errno::UnknownErrno => write!(f, "errno {errno}"),
-        known => write!(f, "{known:?} ({})", known.desc()),
+        known => {
+            // The C library's text, to which std adds the number.
+            let text = std::io::Error::from_raw_os_error(errno).to_string();
+            let text = text.split(" (os error").next().unwrap_or_default();
+            write!(f, "{known:?} ({text})")
+        }
     }
 }
 

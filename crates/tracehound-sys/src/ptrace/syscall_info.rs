@@ -82,20 +82,22 @@ impl SyscallEntry {
     /// The call's name in its architecture's table, for instance `"openat"`.
     pub fn name(&self) -> Option<&'static str> {
         let nr = usize::try_from(self.nr).ok()?;
-        match self.arch {
+        let name = match self.arch {
             // The x32 table is the x86_64 one, but for the numbers from 512 on.
             Arch::X86_64 if self.nr & X32_BIT != 0 => {
                 let nr = (self.nr & !X32_BIT) as usize;
-                (nr < 512)
-                    .then(|| syscalls::x86_64::Sysno::new(nr))?
-                    .map(|sysno| sysno.name())
+                syscalls::x86_64::Sysno::new(nr)
+                    .filter(|_| nr < 512)?
+                    .name()
             }
-            Arch::X86_64 => syscalls::x86_64::Sysno::new(nr).map(|sysno| sysno.name()),
-            Arch::I386 => syscalls::x86::Sysno::new(nr).map(|sysno| sysno.name()),
-            Arch::AARCH64 => syscalls::aarch64::Sysno::new(nr).map(|sysno| sysno.name()),
-            Arch::ARM => syscalls::arm::Sysno::new(nr).map(|sysno| sysno.name()),
-            _ => None,
-        }
+            Arch::X86_64 => syscalls::x86_64::Sysno::new(nr)?.name(),
+            Arch::I386 => syscalls::x86::Sysno::new(nr)?.name(),
+            Arch::AARCH64 => syscalls::aarch64::Sysno::new(nr)?.name(),
+            Arch::ARM => syscalls::arm::Sysno::new(nr)?.name(),
+            _ => return None,
+        };
+        // `break` is a word of Rust's, which the table escapes.
+        Some(name.trim_start_matches("r#"))
     }
 
     /// The call of this program's own architecture, if it is one.
@@ -244,6 +246,7 @@ mod tests {
     fn names_come_from_the_calls_own_table() {
         assert_eq!(entry(Arch::X86_64, 257).name(), Some("openat"));
         assert_eq!(entry(Arch::I386, 5).name(), Some("open"));
+        assert_eq!(entry(Arch::I386, 17).name(), Some("break"));
         assert_eq!(entry(Arch::AARCH64, 56).name(), Some("openat"));
         assert_eq!(entry(Arch::X86_64, X32_BIT | 257).name(), Some("openat"));
         assert_eq!(entry(Arch::X86_64, u64::MAX).name(), None);

@@ -182,7 +182,7 @@ impl Program {
 /// Where execvp(3) would look, in its order.
 fn candidates(file: &OsStr, path: Option<&OsStr>) -> io::Result<Vec<CString>> {
     if file.is_empty() {
-        return Err(io::ErrorKind::NotFound.into());
+        return Err(io::Error::from_raw_os_error(libc::ENOENT));
     }
     if file.as_bytes().contains(&b'/') {
         return Ok(vec![c_string(file)?]);
