@@ -1,0 +1,154 @@
+//! Many tracees at once, all of them busy: what a stop costs then, whether each gets
+//! its turn, and what the tracer needs for it.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use futures::StreamExt;
+use tokio::sync::Barrier;
+use tracehound::{ResumeMode, Tracee};
+
+use crate::cases::{Case, host};
+use crate::floor::{self, Resume, Seen};
+use crate::machine::count_own;
+use crate::plan::Plan;
+use crate::sample::Sample;
+use crate::workload::Workload;
+
+const FLOOR_CROWD: &str = "floor + info, 200 busy tracees";
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: FLOOR_CROWD,
+        baseline: None,
+        goal: None,
+        run: bare,
+    },
+    Case {
+        name: "tracehound, 200 pinned tasks",
+        baseline: Some(FLOOR_CROWD),
+        goal: None,
+        run: pinned,
+    },
+];
+
+fn bare(plan: &Plan) -> io::Result<Sample> {
+    let workload = Workload::Calls(plan.crowd_calls);
+    let held = (0..plan.crowd).map(|_| floor::spawn_held(workload));
+    let mut pids = held.collect::<io::Result<Vec<_>>>()?;
+    pids.sort_unstable();
+    let progress = Progress::new(pids.len());
+    let start = Instant::now();
+    floor::serve(&pids, Resume::Syscall, |seen| match seen {
+        Seen::Stop(pid) => {
+            if let Ok(index) = pids.binary_search(&pid) {
+                progress.stop(index);
+            }
+            floor::get_syscall_info(pid)
+        }
+        Seen::Death => {
+            progress.end();
+            Ok(())
+        }
+    })?;
+    Ok(progress.sample(start))
+}
+
+fn pinned(plan: &Plan) -> io::Result<Sample> {
+    host::with_tracer(&host::current_thread()?, async |tracer| {
+        let (threads, descriptors) = (count_own("task"), count_own("fd"));
+        let (mut tracees, mut children) = (Vec::new(), Vec::new());
+        for _ in 0..plan.crowd {
+            let workload = Workload::Calls(plan.crowd_calls);
+            let (tracee, child) = host::spawn(tracer, workload, ResumeMode::Syscall).await?;
+            tracees.push(tracee);
+            children.push(child);
+        }
+        let (more_threads, more_descriptors) = (count_own("task"), count_own("fd"));
+        let progress = Arc::new(Progress::new(plan.crowd));
+        let gate = Arc::new(Barrier::new(plan.crowd));
+        let start = Instant::now();
+        let tasks: Vec<_> = tracees
+            .into_iter()
+            .enumerate()
+            .map(|(index, tracee)| {
+                let (gate, progress) = (Arc::clone(&gate), Arc::clone(&progress));
+                tracee.spawn_pinned(move |tracee| follow(tracee, gate, progress, index))
+            })
+            .collect();
+        for task in tasks {
+            task.await.map_err(host::ended_early)?;
+        }
+        let sample = progress.sample(start);
+        for mut child in children {
+            child.wait().await?;
+        }
+        Ok(sample
+            .with("threads before", threads)
+            .with("threads with the tracees", more_threads)
+            .with("descriptors before", descriptors)
+            .with("descriptors with the tracees", more_descriptors))
+    })
+}
+
+/// The life of one tracee. None begins before all tasks are there, so that none has a
+/// start on the others; the last to come, on the tracer thread, lets them go.
+async fn follow(mut tracee: Tracee, gate: Arc<Barrier>, progress: Arc<Progress>, index: usize) {
+    gate.wait().await;
+    while let Some(event) = tracee.next().await {
+        if host::is_counted(&event) {
+            progress.stop(index);
+        }
+    }
+    progress.end();
+}
+
+/// How far each tracee has come.
+struct Progress {
+    /// The stops of each. Only one thread counts at a time.
+    stops: Vec<AtomicU64>,
+    /// The slowest beside the fastest when the first one ended.
+    evenness: OnceLock<f64>,
+}
+
+impl Progress {
+    fn new(tracees: usize) -> Self {
+        Progress {
+            stops: (0..tracees).map(|_| AtomicU64::new(0)).collect(),
+            evenness: OnceLock::new(),
+        }
+    }
+
+    /// Notes a stop of one tracee.
+    fn stop(&self, index: usize) {
+        if let Some(stops) = self.stops.get(index) {
+            // No read-modify-write, which the bare loop would not need.
+            stops.store(stops.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes a death.
+    fn end(&self) {
+        self.evenness.get_or_init(|| {
+            let all = || self.counts();
+            let (slowest, fastest) = (all().min().unwrap_or(0), all().max().unwrap_or(0));
+            slowest as f64 / fastest.max(1) as f64
+        });
+    }
+
+    fn counts(&self) -> impl Iterator<Item = u64> {
+        self.stops.iter().map(|stops| stops.load(Ordering::Relaxed))
+    }
+
+    fn sample(&self, start: Instant) -> Sample {
+        let time = start.elapsed();
+        let evenness = self.evenness.get().copied().unwrap_or(f64::NAN);
+        let stops: u64 = self.counts().sum();
+        let rate = stops as f64 / time.as_secs_f64();
+        Sample::new(stops, time)
+            .with("stops per second", rate.round())
+            .with("slowest/fastest at the first end", evenness)
+    }
+}

@@ -1,0 +1,159 @@
+//! The bare loops that all else is compared with: one thread that blocks in
+//! `waitid` and resumes what has stopped, by plain system calls and nothing else.
+//!
+//! The only module with `unsafe` code. It does not use `tracehound-sys`: what that
+//! layer costs is part of what is measured.
+
+use std::hint::black_box;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::ptr;
+
+use crate::workload::{LOADER_PATH, Workload};
+
+/// The id of a traced program.
+pub(crate) type Pid = libc::pid_t;
+
+/// How the loop resumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// To the next system call: `PTRACE_SYSCALL`.
+    Syscall,
+    /// For one instruction: `PTRACE_SINGLESTEP`.
+    Step,
+}
+
+impl Resume {
+    fn request(self) -> libc::c_uint {
+        match self {
+            Resume::Syscall => libc::PTRACE_SYSCALL,
+            Resume::Step => libc::PTRACE_SINGLESTEP,
+        }
+    }
+
+    /// The status of the stops that it leads to.
+    fn stop(self) -> i32 {
+        match self {
+            Resume::Syscall => libc::SIGTRAP | 0x80,
+            Resume::Step => libc::SIGTRAP,
+        }
+    }
+}
+
+/// What the loop tells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Seen {
+    /// A stop of the kind that was asked for.
+    Stop(Pid),
+    /// A tracee is dead.
+    Death,
+}
+
+/// Starts the program. It is held in the stop after its exec.
+pub(crate) fn spawn_held(workload: Workload) -> io::Result<Pid> {
+    let [program, args @ ..] = workload.command_line()?;
+    let mut command = Command::new(program);
+    command.args(args).env_remove(LOADER_PATH);
+    // SAFETY: between fork and exec the closure makes one system call, and an error
+    // without allocating.
+    unsafe { command.pre_exec(|| ptrace(libc::PTRACE_TRACEME, 0, 0, 0)) };
+    let pid = Pid::try_from(command.spawn()?.id()).map_err(io::Error::other)?;
+    match wait(libc::P_PID, pid)? {
+        Report::Stopped(_, libc::SIGTRAP) => {}
+        other => return Err(io::Error::other(format!("no exec: {other:?}"))),
+    }
+    let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
+    ptrace(libc::PTRACE_SETOPTIONS, pid, 0, options as usize)?;
+    Ok(pid)
+}
+
+/// Lets the held program run until it gets the signal, which is suppressed by the next
+/// resume.
+pub(crate) fn run_to_signal(pid: Pid, signal: i32) -> io::Result<()> {
+    loop {
+        ptrace(libc::PTRACE_CONT, pid, 0, 0)?;
+        match wait(libc::P_PID, pid)? {
+            Report::Stopped(_, status) if status == signal => return Ok(()),
+            Report::Stopped(..) => {}
+            Report::Dead => return Err(io::Error::other("it has ended")),
+        }
+    }
+}
+
+/// Resumes the held programs and serves their stops until they all have ended.
+pub(crate) fn serve(
+    pids: &[Pid],
+    resume: Resume,
+    mut see: impl FnMut(Seen) -> io::Result<()>,
+) -> io::Result<()> {
+    let request = resume.request();
+    for &pid in pids {
+        ptrace(request, pid, 0, 0)?;
+    }
+    let mut alive = pids.len();
+    while alive > 0 {
+        match wait(libc::P_ALL, 0)? {
+            Report::Stopped(pid, status) if status == resume.stop() => {
+                see(Seen::Stop(pid))?;
+                ptrace(request, pid, 0, 0)?;
+            }
+            Report::Stopped(pid, signal) => ptrace(request, pid, 0, signal as usize)?,
+            Report::Dead => {
+                see(Seen::Death)?;
+                alive -= 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `PTRACE_GET_SYSCALL_INFO`, whose answer is not looked at.
+pub(crate) fn get_syscall_info(pid: Pid) -> io::Result<()> {
+    // SAFETY: plain data, for which all zeroes is a value.
+    let mut info: libc::ptrace_syscall_info = unsafe { std::mem::zeroed() };
+    let size = size_of_val(&info);
+    ptrace(
+        libc::PTRACE_GET_SYSCALL_INFO,
+        pid,
+        size,
+        (&raw mut info).expose_provenance(),
+    )?;
+    black_box(&info);
+    Ok(())
+}
+
+/// What waitid(2) told.
+#[derive(Debug)]
+enum Report {
+    Stopped(Pid, i32),
+    Dead,
+}
+
+fn wait(kind: libc::idtype_t, pid: Pid) -> io::Result<Report> {
+    let flags = libc::__WALL | libc::WEXITED | libc::WSTOPPED;
+    // SAFETY: plain data, for which all zeroes is a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `info` is live and writable, and nothing else is written.
+    if unsafe { libc::waitid(kind, pid.cast_unsigned(), &raw mut info, flags) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: waitid has filled in the fields of a SIGCHLD, which are integers.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    Ok(match info.si_code {
+        libc::CLD_TRAPPED | libc::CLD_STOPPED => Report::Stopped(pid, status),
+        _ => Report::Dead,
+    })
+}
+
+/// ptrace(2). `data` is a number, or the address of something large enough.
+fn ptrace(request: libc::c_uint, pid: Pid, addr: usize, data: usize) -> io::Result<()> {
+    let addr: *mut libc::c_void = ptr::without_provenance_mut(addr);
+    let data: *mut libc::c_void = ptr::with_exposed_provenance_mut(data);
+    // SAFETY: the only request of this module that writes to `data` is
+    // PTRACE_GET_SYSCALL_INFO, which is given the size of what is there.
+    if unsafe { libc::ptrace(request, pid, addr, data) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! The machine: its description, and the one CPU that is used of it.
+
+use std::fmt;
+use std::fs;
+use std::time::Instant;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use nix::unistd::Pid;
+
+/// Pins this thread, and all threads and processes that it makes from now on, to the
+/// last CPU that it may use: the first ones serve more interrupts.
+///
+/// # Errors
+///
+/// Those of sched_setaffinity(2).
+pub(crate) fn pin() -> nix::Result<usize> {
+    let this = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this)?;
+    let cpu = (0..CpuSet::count())
+        .rev()
+        .find(|&cpu| allowed.is_set(cpu).unwrap_or(false))
+        .ok_or(nix::errno::Errno::ENODEV)?;
+    let mut one = CpuSet::new();
+    one.set(cpu)?;
+    sched_setaffinity(this, &one)?;
+    Ok(cpu)
+}
+
+/// One line: kernel, architecture, processor.
+pub(crate) fn describe() -> String {
+    let kernel = nix::sys::utsname::uname().map_or_else(
+        |_| "unknown kernel".to_owned(),
+        |name| {
+            let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
+            let (system, release, machine) = (name.sysname(), name.release(), name.machine());
+            format!("{} {} {}", text(system), text(release), text(machine))
+        },
+    );
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{kernel}, {}, {cpus} CPUs", processor())
+}
+
+fn processor() -> String {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or_else(
+            || "unknown processor".to_owned(),
+            |(_, name)| name.to_owned(),
+        )
+}
+
+/// The entries of a directory of `/proc/self`: threads in `task`, descriptors in `fd`.
+pub(crate) fn count_own(directory: &str) -> f64 {
+    fs::read_dir(format!("/proc/self/{directory}"))
+        .map_or(f64::NAN, |entries| entries.count() as f64)
+}
+
+/// How much of the CPU the benchmark has had, with all the programs that it has traced:
+/// what is missing was idle or went to other programs, and blurs the figures.
+pub(crate) struct Usage {
+    began: Instant,
+}
+
+impl Usage {
+    /// Begins to look, in a process that has done little as yet.
+    pub(crate) fn new() -> Self {
+        Usage {
+            began: Instant::now(),
+        }
+    }
+
+    fn share(&self) -> nix::Result<f64> {
+        let mut own = 0;
+        for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
+            let usage = getrusage(who)?;
+            own += usage.user_time().num_microseconds();
+            own += usage.system_time().num_microseconds();
+        }
+        Ok(own as f64 / 1e6 / self.began.elapsed().as_secs_f64())
+    }
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.share() {
+            Ok(share) => write!(
+                f,
+                "The CPU was ours for {:.0} % of {:.0} s.",
+                share * 100.0,
+                self.began.elapsed().as_secs_f64()
+            ),
+            Err(error) => write!(f, "No CPU times: {error}"),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! How much to run: the command line, and the numbers that follow from it.
+
+use std::fmt;
+
+use clap::Parser;
+
+/// Measures what a stop costs, pinned to one CPU.
+#[derive(Parser)]
+pub(crate) struct Args {
+    /// Only cases whose name contains one of these words
+    pub(crate) words: Vec<String>,
+    /// A look in a few seconds: less exact
+    #[arg(long, env = "TRACEHOUND_BENCH_QUICK")]
+    quick: bool,
+    /// How often each case runs
+    #[arg(long, env = "TRACEHOUND_BENCH_ROUNDS")]
+    rounds: Option<usize>,
+    /// How many system calls the traced program makes
+    #[arg(long, env = "TRACEHOUND_BENCH_CALLS")]
+    calls: Option<u64>,
+    /// Given by `cargo bench`; without it (`cargo test --benches`) each case is only tried
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// How much to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// How often each case runs.
+    pub(crate) rounds: usize,
+    /// System calls of a lone tracee: two stops each.
+    pub(crate) calls: u64,
+    /// Loop rounds of a tracee that is single-stepped.
+    pub(crate) spins: u64,
+    /// Tracees of the crowd.
+    pub(crate) crowd: usize,
+    /// System calls of each tracee of the crowd.
+    pub(crate) crowd_calls: u64,
+    /// Which cases: see [`Args::words`].
+    pub(crate) words: Vec<String>,
+}
+
+impl Plan {
+    /// The plan that the command line asks for.
+    pub(crate) fn new(args: &Args) -> Self {
+        let asked = args.rounds.is_some() || args.calls.is_some();
+        let (rounds, calls) = match (args.quick, args.bench || asked) {
+            (true, _) => (3, 10_000),
+            (false, true) => (21, 15_000),
+            (false, false) => (1, 100),
+        };
+        let calls = args.calls.unwrap_or(calls);
+        Plan {
+            rounds: args.rounds.unwrap_or(rounds).max(1),
+            calls,
+            spins: calls / 3,
+            crowd: 200,
+            crowd_calls: (calls / 100).max(10),
+            words: args.words.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} rounds; {} system calls, or {} by each of {} processes",
+            self.rounds, self.calls, self.crowd_calls, self.crowd
+        )
+    }
+}
