@@ -74,6 +74,19 @@ pub(crate) enum Action {
     Listen,
 }
 
+/// Whether a `PTRACE_INTERRUPT` is still to be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    /// There is none.
+    None,
+    /// It was made, and no stop has been reported since. A second one would give a second
+    /// stop if the tracee has already stopped for the first.
+    Asked,
+    /// Another stop was reported since. If that came after the request, it was the answer;
+    /// if before, the answer is still to come.
+    Doubtful,
+}
+
 /// What becomes of a stop that was recorded.
 pub(crate) enum Recorded {
     /// It waits for its consumer.
@@ -102,8 +115,12 @@ pub(crate) struct State {
     pub(crate) birth: Option<Tracee>,
     /// Its first stop was seen.
     pub(crate) started: bool,
-    /// `PTRACE_INTERRUPT` was made and not answered.
-    pub(crate) interrupted: bool,
+    /// It was resumed for a single step whose `SIGTRAP` has not been reported.
+    pub(crate) stepping: bool,
+    /// A second answer to one interrupt may come; nobody waits for it.
+    pub(crate) leftover: bool,
+    /// What is known of a `PTRACE_INTERRUPT`.
+    pub(crate) interrupt: Interrupt,
     /// It was interrupted only to be resumed in its mode; nobody is told.
     pub(crate) enter_mode: bool,
     /// To be detached at the next stop.
@@ -149,7 +166,9 @@ impl Slot {
                 call: None,
                 birth: None,
                 started: false,
-                interrupted: false,
+                stepping: false,
+                leftover: false,
+                interrupt: Interrupt::None,
                 enter_mode: false,
                 detach: false,
             }),
@@ -206,6 +225,9 @@ impl Slot {
     ) -> Recorded {
         let mut state = self.lock();
         let (class, event) = describe(&mut state);
+        if state.interrupt == Interrupt::Asked {
+            state.interrupt = Interrupt::Doubtful;
+        }
         state.serial = state.serial.wrapping_add(1);
         state.phase = Phase::Stopped(class);
         state.held = matches!(event, Event::Started(_));
@@ -332,6 +354,7 @@ impl State {
             Action::Resume(how, _) => {
                 self.phase = Phase::Running;
                 self.resumed = how;
+                self.stepping |= how == ResumeKind::Step;
             }
         }
     }
@@ -353,7 +376,9 @@ mod tests {
             call: None,
             birth: None,
             started: true,
-            interrupted: false,
+            stepping: false,
+            leftover: false,
+            interrupt: Interrupt::None,
             enter_mode: false,
             detach: false,
         }

@@ -57,14 +57,16 @@ struct Spawner {
 }
 
 struct Global {
-    /// The last one that was started; it may have ended.
     spawner: Option<Arc<Spawner>>,
+    /// The thread of the one before, which ends.
+    ending: Option<JoinHandle<()>>,
     /// How many tracers there are.
     users: usize,
 }
 
 static GLOBAL: Mutex<Global> = Mutex::new(Global {
     spawner: None,
+    ending: None,
     users: 0,
 });
 
@@ -75,6 +77,7 @@ fn global() -> MutexGuard<'static, Global> {
     if global.spawner.as_ref().is_some_and(forked) {
         *global = Global {
             spawner: None,
+            ending: None,
             users: 0,
         };
     }
@@ -104,8 +107,8 @@ pub(crate) fn open_pidfd(pid: Tid) -> Option<Pidfd> {
 fn submit(job: Job) -> Result<()> {
     let mut global = global();
     let spawner = match &global.spawner {
-        Some(spawner) if *spawner.duty.borrow() != Duty::Ended => Arc::clone(spawner),
-        _ => {
+        Some(spawner) => Arc::clone(spawner),
+        None => {
             let spawner = start()?;
             global.spawner = Some(Arc::clone(&spawner));
             spawner
@@ -143,25 +146,23 @@ impl Drop for User {
 /// Resolves when the thread has noticed that there is no tracer left: it has ended, or
 /// only awaits detached children. At once if there are other tracers.
 pub(crate) async fn settled() {
-    let spawner = {
+    let duty = {
         let global = global();
-        match &global.spawner {
-            Some(spawner) if global.users == 0 => Arc::clone(spawner),
-            _ => return,
+        if global.users > 0 {
+            return;
         }
+        global
+            .spawner
+            .as_ref()
+            .map(|spawner| spawner.duty.subscribe())
     };
-    let mut duty = spawner.duty.subscribe();
-    // An error would mean that the sender, a field of the spawner, is gone.
-    let _ = duty.wait_for(|duty| *duty != Duty::Serving).await;
-    if *spawner.duty.borrow() == Duty::Ended {
-        let thread = spawner
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        // It has nothing left to do: this takes no time.
-        drop(thread.map(JoinHandle::join));
+    if let Some(mut duty) = duty {
+        // An error means that the spawner, which owns the sender, is gone.
+        let _ = duty.wait_for(|duty| *duty != Duty::Serving).await;
     }
+    let ending = global().ending.take();
+    // It has nothing left to do: this takes no time.
+    drop(ending.map(JoinHandle::join));
 }
 
 fn start() -> Result<Arc<Spawner>> {
@@ -230,7 +231,7 @@ impl Spawner {
 
     /// Whether the thread has nothing left to do; it then takes no more jobs.
     fn may_end(&self, kept: usize) -> bool {
-        let global = global();
+        let mut global = global();
         if global.users > 0 || !self.jobs().is_empty() {
             self.duty.send_replace(Duty::Serving);
             return false;
@@ -240,6 +241,12 @@ impl Spawner {
             return false;
         }
         // Under the lock, so that nobody gives it a job now.
+        global.spawner = None;
+        global.ending = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         self.duty.send_replace(Duty::Ended);
         true
     }

@@ -185,3 +185,36 @@ pub fn setsiginfo(tid: Tid, info: &SigInfo) -> Result<()> {
     // SAFETY: the kernel reads a siginfo_t from `data` and does not write there.
     unsafe { request(libc::PTRACE_SETSIGINFO, tid, std::ptr::null_mut(), data) }.map(drop)
 }
+
+/// `PTRACE_PEEKSIGINFO` (Linux 3.10): signals that wait to be delivered to this thread
+/// alone, oldest first, without taking them. At most 32.
+pub fn peek_siginfo(tid: Tid) -> Result<Vec<SigInfo>> {
+    const MOST: usize = 32;
+
+    /// `struct ptrace_peeksiginfo_args`.
+    #[repr(C)]
+    struct Args {
+        offset: u64,
+        flags: u32,
+        count: i32,
+    }
+
+    let args = Args {
+        offset: 0,
+        flags: 0,
+        count: MOST as i32,
+    };
+    let mut infos = [SigInfo::zeroed(); MOST];
+    // SAFETY: the kernel reads `args` and writes at most `count` siginfos to `infos`, which
+    // has room for them.
+    let found = unsafe {
+        request(
+            libc::PTRACE_PEEKSIGINFO as RequestCode,
+            tid,
+            (&raw const args).cast_mut().cast(),
+            infos.as_mut_ptr().cast(),
+        )?
+    };
+    let found = usize::try_from(found).unwrap_or(0).min(MOST);
+    Ok(infos[..found].to_vec())
+}

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use tracehound_sys::{Errno, Signal, Tid, ptrace};
 
 use super::Local;
+use super::stops::is_step;
 use crate::event::Event;
-use crate::slot::{Action, End, Phase, Slot, StopClass};
+use crate::slot::{Action, End, Interrupt, Phase, Slot, StopClass};
 use crate::spawner;
 
 impl Local {
@@ -37,11 +38,25 @@ impl Local {
 
     /// Detaches a stopped tracee as if nobody had watched.
     pub(super) fn finish_detach(&self, slot: &Arc<Slot>, class: StopClass) {
-        let signal = match class {
-            StopClass::Signal(signal) => Some(signal),
-            _ => None,
-        };
-        self.detach_now(slot, signal);
+        if is_step_due(slot) {
+            // Its SIGTRAP would kill the thread. It is reported at once, as a step, and the
+            // tracee detached from there.
+            let signal = own_signal(class);
+            let mut state = slot.lock();
+            state.detach = true;
+            slot.resume_locked(&mut state, Action::Resume(ptrace::ResumeKind::Cont, signal));
+            return;
+        }
+        self.detach_now(slot, own_signal(class));
+    }
+
+    /// Detaches a tracee that its user holds: the signal of the stop is suppressed.
+    pub(crate) fn detach_held(&self, slot: &Arc<Slot>) {
+        if is_step_due(slot) {
+            self.finish_detach(slot, StopClass::Other);
+        } else {
+            self.detach_now(slot, None);
+        }
     }
 
     /// Detaches a stopped tracee, delivering this signal.
@@ -56,7 +71,12 @@ impl Local {
                     spawner::keep(child, pidfd);
                 }
                 self.remove(tid);
-                slot.end(End::Detached, Event::Detached);
+                let end = if self.closing.get() {
+                    End::Shutdown
+                } else {
+                    End::Detached
+                };
+                slot.end(end, Event::Detached);
             }
             Err(errno) => {
                 if errno != Errno::ESRCH {
@@ -82,9 +102,13 @@ impl Local {
             Phase::Dying | Phase::Ended(_) => state.check_held(slot.tid()),
             // Its birth stop comes by itself.
             Phase::Running if !state.started => Ok(()),
+            // Two before the stop are one.
+            _ if state.interrupt == Interrupt::Asked => Ok(()),
             Phase::Running | Phase::Listening => match ptrace::interrupt(slot.tid()) {
                 Ok(()) => {
-                    state.interrupted = true;
+                    // The one before may still be answered by itself.
+                    state.leftover |= state.interrupt == Interrupt::Doubtful;
+                    state.interrupt = Interrupt::Asked;
                     // One stop answers both, and it is now waited for.
                     state.enter_mode = false;
                     Ok(())
@@ -118,6 +142,25 @@ impl Local {
         }
         known
     }
+}
+
+/// The signal that the stop would have delivered.
+fn own_signal(class: StopClass) -> Option<Signal> {
+    match class {
+        StopClass::Signal(signal) => Some(signal),
+        _ => None,
+    }
+}
+
+/// Whether the `SIGTRAP` of a single step waits to be delivered: an interrupt, or another
+/// signal, has overtaken it.
+fn is_step_due(slot: &Slot) -> bool {
+    slot.lock().stepping
+        && ptrace::peek_siginfo(slot.tid()).is_ok_and(|pending| {
+            pending
+                .iter()
+                .any(|info| info.signal() == Signal::SIGTRAP && is_step(info, true))
+        })
 }
 
 /// On the tracer thread the id cannot be another's: only this thread reaps it.

@@ -23,8 +23,9 @@ use crate::spawner;
 /// frozen cgroup. They are let go by the kernel when the thread ends.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// How many reports are taken before tasks run again, whatever else is waiting.
-const BATCH: usize = 256;
+/// How many reports more than there are tracees are taken before tasks run again: births
+/// and deaths come on top of one stop each. Fewer would starve those at the list's end.
+const MARGIN: usize = 64;
 
 /// What the thread does until the tracer is shut down.
 pub(super) fn run(shard: &Arc<Shard>) {
@@ -50,13 +51,13 @@ fn attend(local: &Local) {
 /// Waits for reports, unless tasks are ready, and takes what has come.
 fn take_reports(local: &Local, bound: &Bound<'_>) {
     if local.tasks.ready() || local.closing.get() {
-        drain(local, BATCH);
+        drain(local);
         return;
     }
     if local.has_unsettled() {
         // Before it sleeps with first stops that nobody has named: the names are mostly
         // on their way.
-        if drain(local, BATCH) == 0 {
+        if drain(local) == 0 {
             local.settle_orphans();
         }
         return;
@@ -65,7 +66,7 @@ fn take_reports(local: &Local, bound: &Bound<'_>) {
         Ok(Waited::Report(report)) => {
             local.report(report);
             if local.shard.load() > 1 {
-                drain(local, BATCH);
+                drain(local);
             }
         }
         Ok(Waited::Interrupted) => {}
@@ -81,8 +82,9 @@ fn take_reports(local: &Local, bound: &Bound<'_>) {
     }
 }
 
-/// Takes what has come, without waiting.
-fn drain(local: &Local, most: usize) -> usize {
+/// Takes what has come, without waiting; gives how much it was.
+fn drain(local: &Local) -> usize {
+    let most = local.shard.load() + MARGIN;
     for taken in 0..most {
         match wait::poll(Target::All, OWN_TRACEES) {
             Ok(Some(report)) => local.report(report),
@@ -104,7 +106,7 @@ fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
     let deadline = Instant::now() + LAST_CALL;
     while !local.is_idle() && Instant::now() < deadline {
         attend(local);
-        if drain(local, usize::MAX) == 0 {
+        if drain(local) == 0 {
             // Nothing tells of a stop but a wait without a limit.
             bound.sleep(Some(Duration::from_millis(1)));
         }

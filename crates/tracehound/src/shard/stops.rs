@@ -7,7 +7,7 @@
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use tracehound_sys::ptrace::{self, ResumeKind, SyscallOp};
+use tracehound_sys::ptrace::{self, SyscallOp};
 use tracehound_sys::wait::{Report, StopKind, StopStatus, WaitStatus};
 use tracehound_sys::{Errno, SigInfo, Signal, Tid};
 
@@ -16,7 +16,7 @@ use crate::event::{
     Birth, Event, Exec, Exiting, GroupStop, Replaced, Seccomp, SignalStop, Started, SyscallEnter,
     SyscallExit, Unknown,
 };
-use crate::slot::{Action, End, Recorded, Slot, State, StopClass};
+use crate::slot::{Action, End, Interrupt, Phase, Recorded, Slot, State, StopClass};
 
 impl Local {
     /// Takes one report.
@@ -50,7 +50,7 @@ impl Local {
             StopKind::VforkDone => vfork_done(slot, tid),
             StopKind::Exit => exit_stop(slot, tid),
             StopKind::Seccomp => seccomp_stop(slot, tid),
-            StopKind::Trap if enters_mode(slot) => return,
+            StopKind::Trap if is_nobodys(slot) => return,
             other => Ok(slot.record(|state| event_stop(state, other))),
         };
         match recorded {
@@ -129,15 +129,23 @@ impl Local {
     }
 }
 
-/// Whether the stop was wanted only to put the tracee into its resume mode; then it runs
-/// again.
-fn enters_mode(slot: &Slot) -> bool {
+/// Whether nobody waits for this stop: it was wanted only to put the tracee into its resume
+/// mode, or is the second answer to one interrupt. Then it runs again.
+fn is_nobodys(slot: &Slot) -> bool {
     let mut state = slot.lock();
-    if state.detach || !std::mem::take(&mut state.enter_mode) {
+    if state.detach || !state.started {
         return false;
     }
-    let action = Action::Resume(state.mode, None);
-    slot.resume_locked(&mut state, action);
+    let how = if std::mem::take(&mut state.enter_mode) {
+        state.mode
+    } else if state.leftover && state.interrupt == Interrupt::None && state.phase == Phase::Running
+    {
+        state.leftover = false;
+        state.resumed
+    } else {
+        return false;
+    };
+    slot.resume_locked(&mut state, Action::Resume(how, None));
     true
 }
 
@@ -200,7 +208,8 @@ const fn libc_event_seccomp() -> i32 {
 fn signal_stop(slot: &Slot, tid: Tid, signal: Signal) -> Result<Recorded, Errno> {
     let info = ptrace::getsiginfo(tid)?;
     Ok(slot.record(|state| {
-        if signal == Signal::SIGTRAP && is_step(&info, state.resumed) {
+        if signal == Signal::SIGTRAP && is_step(&info, state.stepping) {
+            state.stepping = false;
             return (StopClass::Other, Event::Step);
         }
         let stop = SignalStop { signal, info };
@@ -212,19 +221,20 @@ const TRAP_BRKPT: i32 = 1;
 const TRAP_TRACE: i32 = 2;
 
 /// Whether a `SIGTRAP` is the end of a single step and no signal of the program's.
-fn is_step(info: &SigInfo, resumed: ResumeKind) -> bool {
+///
+/// `stepping` says that one is due. An interrupt may overtake it: then it comes after the
+/// tracee was resumed in another way, and is a step all the same.
+pub(super) fn is_step(info: &SigInfo, stepping: bool) -> bool {
     match info.code() {
         // ptrace's own: a step led into a signal handler.
-        libc_trap if libc_trap == Signal::SIGTRAP.as_raw() => true,
-        TRAP_TRACE => resumed == ResumeKind::Step,
+        own if own == Signal::SIGTRAP.as_raw() => true,
+        TRAP_TRACE => stepping,
         // x86 says so at the end of a stepped system call; an int3 says SI_KERNEL there.
-        TRAP_BRKPT => resumed == ResumeKind::Step && cfg!(target_arch = "x86_64"),
+        TRAP_BRKPT => stepping && cfg!(target_arch = "x86_64"),
         // Other architectures say this at the end of a stepped system call; kill(2) from
         // a process gives its id.
         0 => {
-            resumed == ResumeKind::Step
-                && cfg!(not(target_arch = "x86_64"))
-                && info.sender() == Some(Tid::from_raw(0))
+            stepping && cfg!(not(target_arch = "x86_64")) && info.sender() == Some(Tid::from_raw(0))
         }
         _ => false,
     }
@@ -259,7 +269,10 @@ fn event_stop(state: &mut State, kind: StopKind) -> (StopClass, Event) {
             Event::Started(Started { exec: None })
         }
         StopKind::Group(signal) => Event::GroupStop(GroupStop { signal }),
-        StopKind::Trap if std::mem::take(&mut state.interrupted) => Event::Interrupted,
+        StopKind::Trap if state.interrupt != Interrupt::None => {
+            state.interrupt = Interrupt::None;
+            Event::Interrupted
+        }
         StopKind::Trap => Event::Continued,
         StopKind::Unknown { event, signal } => Event::Unknown(Unknown { event, signal }),
         _ => Event::Unknown(Unknown {

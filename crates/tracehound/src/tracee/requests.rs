@@ -127,7 +127,7 @@ impl Tracee {
             let state = slot.lock();
             if state.held && matches!(state.phase, Phase::Stopped(_)) {
                 drop(state);
-                local.detach_now(slot, None);
+                local.detach_held(slot);
             } else {
                 drop(state);
                 local.detach(slot);
