@@ -1,6 +1,7 @@
 //! What the tests share: waiting for a state of the system instead of for time, and
 //! looking at processes from outside.
 
+mod host;
 mod observe;
 mod places;
 
@@ -8,12 +9,14 @@ mod ward;
 
 pub use ward::Ward;
 
+use std::io::{Read, Seek};
 use std::time::{Duration, Instant};
 
 #[doc(hidden)]
 pub use tracehound;
 use tracehound_sys::{Tid, proc};
 
+pub use host::{dispositions, set_action, sibling, stays_asleep, thread_file, trace_births};
 pub use observe::{end, line, lines, start, to_the_end};
 pub use places::{in_a_task, in_place, pinned};
 
@@ -83,15 +86,25 @@ pub fn own_fds() -> usize {
 ///
 /// If it does not succeed, with what it wrote.
 pub async fn run_host<'a>(program: &str, args: impl IntoIterator<Item = &'a str>) {
+    // A file, not a pipe: what the host leaves running must not keep this waiting.
+    let mut output = tempfile::tempfile().expect("a file");
+    let same = || output.try_clone().expect("a descriptor");
     let mut command = tokio::process::Command::new(program);
     command.args(args).kill_on_drop(true);
     command.stdin(std::process::Stdio::null());
-    let output = soon(program, command.output()).await.expect("it starts");
+    command.stdout(same()).stderr(same());
+    // Longer than anything in it, so that it can say itself what it waits for.
+    let status = tokio::time::timeout(2 * STUCK, command.status()).await;
+    let status = status.map_or_else(
+        |_| "stuck".to_string(),
+        |s| s.expect("it starts").to_string(),
+    );
+    let mut text = Vec::new();
+    output.rewind().expect("a file");
+    output.read_to_end(&mut text).expect("a file");
     assert!(
-        output.status.success(),
-        "{program}: {}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
+        status == "exit status: 0",
+        "{program}: {status}\n{}",
+        String::from_utf8_lossy(&text)
     );
 }

@@ -124,6 +124,9 @@ impl ChildCell {
     }
 
     async fn wait(&self) -> Result<ExitStatus> {
+        if self.shard.is_forked() {
+            return Err(Error::Forked);
+        }
         let mut outcome = self.outcome.subscribe();
         let outcome = match outcome.wait_for(Option::is_some).await {
             Ok(outcome) => *outcome,
@@ -189,7 +192,8 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// `ECHILD` if the host waits for everything and has taken the status.
+    /// `ECHILD` if the host waits for everything and has taken the status;
+    /// [`Error::Forked`] in a forked child.
     ///
     /// # Cancel safety
     ///

@@ -169,7 +169,13 @@ impl Local {
         let plan = self.launches.seized.borrow_mut().remove(&tid);
         let known = plan.is_some();
         if let Some(plan) = plan {
-            let _ = plan.reply.send(Err(Error::Spawn(plan.launch.error())));
+            let error = if self.closing.get() {
+                // It was killed here.
+                Error::Shutdown
+            } else {
+                Error::Spawn(plan.launch.error())
+            };
+            let _ = plan.reply.send(Err(error));
         }
         known
     }

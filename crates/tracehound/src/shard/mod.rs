@@ -116,6 +116,11 @@ impl Shard {
         CURRENT_SHARD.get() == self.id && !self.fork_guard.is_forked()
     }
 
+    /// Whether this is a fork of the process that the tracer thread belongs to.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.fork_guard.is_forked()
+    }
+
     /// Queues an operation and wakes the thread.
     pub(crate) fn push(&self, op: Op) -> Result<()> {
         if self.fork_guard.is_forked() {

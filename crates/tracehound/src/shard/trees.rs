@@ -110,7 +110,8 @@ impl Local {
         if tree.tasks.is_empty() {
             let tree = trees.remove(&id);
             drop(trees);
-            if let Some(tree) = tree {
+            // Where the tracer ends the tasks, whoever waits sees the channel's end.
+            if let Some(tree) = tree.filter(|_| !self.closing.get()) {
                 // Whoever waited may have gone.
                 let _ = tree.done.send(tree.panic);
             }

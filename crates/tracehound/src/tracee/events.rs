@@ -27,7 +27,7 @@ enum Held {
 
 impl Tracee {
     /// Waits for the next event without resuming: for `select!`, and for debuggers. `None`
-    /// after the last event.
+    /// after the last event, and in a child of fork(2), where the tracer is not.
     ///
     /// A tracee that is held stays so, and only its death, or its exit stop, ends the
     /// wait.
@@ -60,6 +60,10 @@ impl Tracee {
                 }
             }
             _ => {}
+        }
+        if self.slot().shard.is_forked() {
+            // A copy in a forked child: nothing will ever come.
+            return Poll::Ready(None);
         }
         match &state.waker {
             Some(waker) if waker.will_wake(cx.waker()) => {}
