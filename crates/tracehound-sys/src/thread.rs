@@ -1,6 +1,48 @@
 //! The signal mask of the calling thread.
 
+use std::cell::Cell;
+
 use crate::Signal;
+
+/// A set of signals, as pthread_sigmask(3) takes it.
+#[derive(Clone, Copy)]
+pub struct SignalMask(libc::sigset_t);
+
+impl std::fmt::Debug for SignalMask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let is_in = |signal: &Signal| {
+            // SAFETY: the set is initialized; the number is valid.
+            unsafe { libc::sigismember(&raw const self.0, signal.as_raw()) == 1 }
+        };
+        f.debug_set()
+            .entries((1..=crate::SIGNAL_MAX).map(Signal::from_raw).filter(is_in))
+            .finish()
+    }
+}
+
+impl SignalMask {
+    pub(crate) fn as_raw(&self) -> &libc::sigset_t {
+        &self.0
+    }
+}
+
+thread_local! {
+    /// The mask that the thread had before [`block_all_but`].
+    static BEFORE: Cell<Option<SignalMask>> = const { Cell::new(None) };
+}
+
+/// The mask that a program started by the calling thread gets, as from std: the thread's
+/// own. A thread that blocked everything for its own purposes passes on what it had before.
+pub fn mask_for_children() -> SignalMask {
+    BEFORE.get().unwrap_or_else(current_mask)
+}
+
+fn current_mask() -> SignalMask {
+    let mut now = set_of([]);
+    // SAFETY: without a new set the call only writes the present one to `now`.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), &raw mut now) };
+    SignalMask(now)
+}
 
 fn set_of(signals: impl IntoIterator<Item = Signal>) -> libc::sigset_t {
     // SAFETY: zero is a value of every field; sigemptyset then makes it a set.
@@ -23,6 +65,7 @@ fn change(how: libc::c_int, set: &libc::sigset_t) {
 /// Blocks every signal but these in the calling thread: no handler of the host runs
 /// there.
 pub fn block_all_but(open: &[Signal]) {
+    BEFORE.set(Some(current_mask()));
     let all = (1..=crate::SIGNAL_MAX)
         .map(Signal::from_raw)
         .filter(|signal| !open.contains(signal));

@@ -127,8 +127,9 @@ plain_data! {
 
     /// A syscall-exit-stop: `PTRACE_GET_SYSCALL_INFO` (Linux 5.3).
     SyscallExit {
-        /// The call, if its entry was seen: it was not if the tracee was attached, or
-        /// resumed with [`syscall`](crate::Tracee::syscall), in the middle of the call.
+        /// The call, if it was watched from its entry on: it was not if the tracee was
+        /// attached in the middle of it, or resumed there with anything but
+        /// [`syscall`](crate::Tracee::syscall).
         call: Option<SyscallEntry>,
         /// The architecture of the call.
         arch: Arch,

@@ -355,6 +355,10 @@ impl State {
                 self.phase = Phase::Running;
                 self.resumed = how;
                 self.stepping |= how == ResumeKind::Step;
+                if how != ResumeKind::Syscall {
+                    // Its exit is not seen, and that of a later call is not taken for it.
+                    self.call = None;
+                }
             }
         }
     }

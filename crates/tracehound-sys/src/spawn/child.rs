@@ -183,11 +183,9 @@ fn become_program(program: &Program, closures: &mut [PreExec]) -> std::result::R
     }
     // SAFETY: takes numbers. From here on the child is its tracer's business.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0) };
-    // SAFETY: an empty set on this stack; only the child's mask changes.
+    // SAFETY: reads a live set; only the child's mask changes.
     unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+        libc::sigprocmask(libc::SIG_SETMASK, program.mask.as_raw(), ptr::null_mut());
     }
     for closure in closures {
         (closure.0)().map_err(|error| error.raw_os_error().unwrap_or(libc::EINVAL))?;

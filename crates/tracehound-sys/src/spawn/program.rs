@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
+use crate::thread::{SignalMask, mask_for_children};
+
 /// A closure that runs in the child before its exec.
 ///
 /// # Safety
@@ -77,6 +79,8 @@ pub struct Program {
     pub(super) gid: Option<u32>,
     /// The process group to join; zero makes a new one.
     pub(super) process_group: Option<i32>,
+    /// The signals that it starts with blocked.
+    pub(super) mask: SignalMask,
 }
 
 fn c_string(text: &OsStr) -> io::Result<CString> {
@@ -86,7 +90,7 @@ fn c_string(text: &OsStr) -> io::Result<CString> {
 
 impl Program {
     /// A program with its arguments (the first is the name that it sees) and its whole
-    /// environment.
+    /// environment. It starts with the signal mask of the calling thread.
     ///
     /// A name without a slash is looked for in the `PATH` of that environment.
     ///
@@ -119,6 +123,7 @@ impl Program {
             uid: None,
             gid: None,
             process_group: None,
+            mask: mask_for_children(),
         })
     }
 

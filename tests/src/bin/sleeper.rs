@@ -1,0 +1,198 @@
+//! A program to be traced: it does one thing, for ever or a given number of times, and
+//! says on its standard output when it has begun.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // Whoever listened may be gone.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+fn pause() -> ! {
+    loop {
+        // SAFETY: pause takes nothing.
+        unsafe { libc::pause() };
+    }
+}
+
+fn spin() -> ! {
+    loop {
+        std::hint::black_box(0);
+    }
+}
+
+fn call() {
+    // SAFETY: getppid takes nothing.
+    unsafe { libc::syscall(libc::SYS_getppid) };
+}
+
+/// Fills its own queue of pending signals.
+fn floods() {
+    let mut set = nix::sys::signal::SigSet::empty().as_ref().to_owned();
+    // SAFETY: the set is live; the signal exists.
+    unsafe {
+        libc::sigaddset(&raw mut set, 41);
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+    }
+    let value = libc::sigval {
+        sival_ptr: std::ptr::null_mut(),
+    };
+    // SAFETY: takes numbers and a value that nobody reads.
+    while unsafe { libc::sigqueue(libc::getpid(), 41, value) } == 0 {}
+    say("ready");
+    pause();
+}
+
+/// Says where a number is, and waits for it to become 7.
+fn memory() {
+    static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(42);
+    say(&format!("{}", NUMBER.as_ptr() as usize));
+    while NUMBER.load(std::sync::atomic::Ordering::Relaxed) != 7 {
+        std::thread::yield_now();
+    }
+}
+
+fn number(arg: Option<&String>) -> u64 {
+    arg.and_then(|arg| arg.parse().ok()).unwrap_or(u64::MAX)
+}
+
+/// Threads that sleep, compute, wait for data and make calls, in turn.
+fn threads(count: u64) {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    std::mem::forget(writer);
+    for number in 1..count {
+        let mut reader = reader.try_clone().expect("a descriptor");
+        std::thread::spawn(move || match number % 4 {
+            0 => spin(),
+            1 => loop {
+                std::thread::sleep(Duration::from_secs(3600));
+            },
+            2 => drop(reader.read(&mut [0])),
+            _ => loop {
+                call();
+                std::thread::sleep(Duration::from_millis(1));
+            },
+        });
+    }
+    say("ready");
+    pause();
+}
+
+/// One read of a file, which the kernel may interrupt but the program should not notice.
+fn read(path: &str) {
+    let path = std::ffi::CString::new(path).expect("no NUL");
+    // SAFETY: the path is a C string; the descriptor is used below only.
+    let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDWR) };
+    say("ready");
+    let mut byte = 0_u8;
+    // SAFETY: one byte is there to be written.
+    let result = unsafe { libc::read(fd, (&raw mut byte).cast(), 1) };
+    let errno = std::io::Error::last_os_error();
+    say(&match result {
+        -1 => format!("read failed: {errno}"),
+        n => format!("read {n}"),
+    });
+}
+
+/// One nanosleep, as `read`.
+fn nap(milliseconds: u64) {
+    let time = libc::timespec {
+        tv_sec: (milliseconds / 1000) as i64,
+        tv_nsec: (milliseconds % 1000) as i64 * 1_000_000,
+    };
+    say("ready");
+    // SAFETY: the time is live; the rest is not asked for.
+    let result = unsafe { libc::nanosleep(&raw const time, std::ptr::null_mut()) };
+    say(&format!("slept {result}"));
+}
+
+/// Sleeps in vfork(2), uninterruptibly, until its child ends, which is when somebody
+/// kills it.
+fn vfork() {
+    say("ready");
+    let parent = std::process::id();
+    // SAFETY: the child makes system calls only, in a frame that is not left.
+    let child = unsafe { libc::syscall(libc::SYS_vfork) };
+    if child == 0 {
+        // SAFETY: takes numbers only. Nothing of this outlives the test.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        loop {
+            // SAFETY: as above.
+            unsafe {
+                if libc::getppid() as u32 != parent {
+                    libc::_exit(0);
+                }
+                libc::poll(std::ptr::null_mut(), 0, 1);
+            }
+        }
+    }
+    // SAFETY: takes numbers, and a status that is not asked for.
+    unsafe { libc::waitpid(child as i32, std::ptr::null_mut(), libc::__WALL) };
+    say("vforked");
+}
+
+/// Makes a thread, then a process, again and again.
+fn births(count: u64) {
+    say("ready");
+    for _ in 0..count {
+        let thread = std::thread::spawn(call);
+        thread.join().expect("a call does not panic");
+        // SAFETY: the child ends at once; the parent awaits it.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::_exit(0);
+            }
+            libc::waitpid(child, std::ptr::null_mut(), 0);
+        }
+    }
+}
+
+/// Says when it got SIGUSR1, and how often.
+fn signals() {
+    let mut set = nix::sys::signal::SigSet::empty();
+    set.add(nix::sys::signal::SIGUSR1);
+    set.thread_block().expect("a mask");
+    say("ready");
+    for count in 1.. {
+        set.wait().expect("SIGUSR1");
+        say(&format!("signal {count}"));
+    }
+}
+
+fn main() {
+    // Whatever becomes of the test, this ends.
+    // SAFETY: takes a number.
+    unsafe { libc::alarm(300) };
+    let args: Vec<String> = std::env::args().collect();
+    let what = args.get(1).map_or("pause", String::as_str);
+    let argument = args.get(2);
+    match what {
+        "pause" => {
+            say("ready");
+            pause();
+        }
+        "spin" => {
+            say("ready");
+            spin();
+        }
+        "calls" => {
+            say("ready");
+            for _ in 0..number(argument) {
+                call();
+            }
+        }
+        "threads" => threads(number(argument)),
+        "read" => read(argument.map_or("/dev/null", String::as_str)),
+        "nap" => nap(number(argument)),
+        "vfork" => vfork(),
+        "births" => births(number(argument)),
+        "signals" => signals(),
+        "memory" => memory(),
+        "floods" => floods(),
+        "exit" => std::process::exit(number(argument) as i32),
+        _ => std::process::exit(100),
+    }
+}

@@ -1,0 +1,122 @@
+//! Dropping anything, at any moment. Scenario 48 throughout.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use futures::{FutureExt, StreamExt};
+use tracehound::{Command, Event, ResumeMode, Stdio, Tracer};
+use tracehound_tests::{run_host, soon, start};
+
+const HOST: &str = env!("CARGO_BIN_EXE_host_drops");
+
+// Scenario 48
+#[tokio::test]
+async fn a_dropped_spawn_leaves_nothing() {
+    run_host(HOST, ["spawns"]).await;
+}
+
+// Scenario 48
+#[tokio::test]
+async fn a_tracee_dropped_in_any_stop_leaves_nothing() {
+    run_host(HOST, ["stops"]).await;
+}
+
+// Scenario 48
+#[tokio::test]
+async fn a_dropped_tree_leaves_nothing() {
+    run_host(HOST, ["trees"]).await;
+}
+
+// Scenario 48
+#[tokio::test]
+async fn a_dropped_attach_or_process_leaves_nothing() {
+    run_host(HOST, ["attaches"]).await;
+}
+
+// Scenario 48
+#[tokio::test]
+async fn a_dropped_child_is_killed_if_asked_for() {
+    run_host(HOST, ["kills"]).await;
+}
+
+// Scenario 48
+#[tokio::test]
+async fn a_dropped_tracer_leaves_nothing() {
+    run_host(HOST, ["tracers"]).await;
+}
+
+// Scenario 48: what waits for an event may be dropped; the event is not lost.
+#[tokio::test]
+async fn dropped_waits_lose_no_event() {
+    const CALLS: usize = 500;
+    let tracer = Tracer::new().expect("a tracer");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sleeper"));
+    command
+        .args(["calls", &CALLS.to_string()])
+        .stdout(Stdio::null())
+        .resume_mode(ResumeMode::Syscall);
+    let (mut tracee, _child) = start(&tracer, &mut command).await;
+    let (mut entered, mut calls, mut dropped) = (false, 0, 0);
+    loop {
+        // Begun, which resumes it, and dropped, once or several times.
+        let mut event = None;
+        for _ in 0..3 {
+            let polled = {
+                let mut next = pin!(tracee.next());
+                next.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            };
+            match polled {
+                Poll::Ready(ready) => {
+                    event = Some(ready);
+                    break;
+                }
+                Poll::Pending => dropped += 1,
+            }
+            tokio::task::yield_now().await;
+        }
+        let event = match event {
+            Some(event) => event,
+            None => match tracee.wait().now_or_never() {
+                Some(event) => event,
+                None => soon("an event", tracee.wait()).await,
+            },
+        };
+        match event.expect("it has an end") {
+            Event::SyscallEnter(enter) => {
+                assert!(!std::mem::replace(&mut entered, true), "{enter}");
+                calls += usize::from(enter.call.nr == libc::SYS_getppid as u64);
+            }
+            Event::SyscallExit(exit) => {
+                assert_eq!(std::mem::take(&mut entered), exit.call.is_some(), "{exit}");
+            }
+            event if event.is_terminal() => break,
+            event => panic!("{event:?}"),
+        }
+    }
+    assert_eq!(calls, CALLS);
+    assert!(dropped > 0);
+}
+
+// Scenario 48: a request that was sent is carried out; its answer may be forgotten.
+#[tokio::test]
+async fn dropped_requests_change_nothing() {
+    let tracer = Tracer::new().expect("a tracer");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sleeper"));
+    command.args(["exit", "8"]).stdout(Stdio::null());
+    let (mut tracee, mut child) = start(&tracer, &mut command).await;
+    let regs = tracee.getregs().await.expect("held");
+    for _ in 0..500 {
+        // Sent, and seldom answered at once.
+        drop(tracee.getregs().now_or_never());
+        drop(tracee.getregs());
+        drop(tracee.cont());
+    }
+    assert_eq!(tracee.getregs().await.expect("still held"), regs);
+    // Sent at its first poll, and waited for by nobody.
+    let _ = tracee.detach().now_or_never();
+    let status = soon("its end", child.wait()).await.expect("a status");
+    assert_eq!(status.code(), Some(8));
+    let last = soon("the end", tracee.collect::<Vec<_>>()).await;
+    assert!(matches!(last[..], [Event::Detached]), "{last:?}");
+}

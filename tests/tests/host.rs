@@ -1,0 +1,94 @@
+//! The host is left alone: its children, its signals, its runtime.
+//!
+//! Each test runs a program that is such a host: what it does concerns its whole process.
+
+use tracehound_tests::run_host;
+
+// Scenario 22, 38
+#[tokio::test]
+async fn children_of_the_host_keep_their_statuses() {
+    run_host(env!("CARGO_BIN_EXE_host_children"), []).await;
+}
+
+// Scenario 53
+#[tokio::test]
+async fn children_inherited_by_a_tracer_thread_stay_the_hosts() {
+    run_host(env!("CARGO_BIN_EXE_host_leaderless"), []).await;
+}
+
+// Scenario 50
+#[tokio::test]
+async fn wakes_arrive_though_the_signal_queue_is_full() {
+    run_host(env!("CARGO_BIN_EXE_host_sigpending"), []).await;
+}
+
+// Scenario 58
+#[tokio::test]
+async fn a_handler_of_sigchld_changes_nothing() {
+    let host = env!("CARGO_BIN_EXE_host_sigchld");
+    for how in ["handler", "handler-without-restart", "handler-nocldstop"] {
+        run_host(host, [how]).await;
+    }
+}
+
+// Scenario 58
+#[tokio::test]
+async fn ignoring_sigchld_changes_nothing() {
+    let host = env!("CARGO_BIN_EXE_host_sigchld");
+    for how in ["ignored", "nocldwait"] {
+        run_host(host, [how]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_free_signal_wakes_the_tracer() {
+    let host = env!("CARGO_BIN_EXE_host_wake_signal");
+    for how in [
+        "default",
+        "taken",
+        "ignored",
+        "all-taken",
+        "chosen",
+        "replaced",
+    ] {
+        run_host(host, [how]).await;
+    }
+}
+
+#[tokio::test]
+async fn masks_of_the_hosts_threads_are_not_touched() {
+    run_host(env!("CARGO_BIN_EXE_host_wake_signal"), ["mask"]).await;
+}
+
+// Scenario 55
+#[tokio::test]
+async fn a_runtime_that_ends_first_ends_the_tracer() {
+    run_host(env!("CARGO_BIN_EXE_host_runtime"), []).await;
+}
+
+// Scenario 55
+#[tokio::test]
+async fn requests_of_a_forked_child_are_refused() {
+    run_host(env!("CARGO_BIN_EXE_host_forked"), ["requests"]).await;
+}
+
+// Scenario 55
+#[tokio::test]
+async fn waits_of_a_forked_child_end() {
+    run_host(env!("CARGO_BIN_EXE_host_forked"), ["waits"]).await;
+}
+
+// Scenario 55
+#[tokio::test]
+async fn drops_in_a_forked_child_do_no_harm() {
+    let host = env!("CARGO_BIN_EXE_host_forked");
+    for what in ["drops", "drops-tracer-first"] {
+        run_host(host, [what]).await;
+    }
+}
+
+// Scenario 55
+#[tokio::test]
+async fn a_forked_child_may_have_a_tracer_of_its_own() {
+    run_host(env!("CARGO_BIN_EXE_host_forked"), ["own"]).await;
+}
