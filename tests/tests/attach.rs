@@ -93,6 +93,27 @@ async fn new_threads_join_the_stream_of_their_process() {
     assert_eq!(ends, ended);
 }
 
+/// Checks that no thread of a process runs while its tracer thread does what it likes.
+async fn stays_stopped(tracer: &Tracer, pid: Tid) {
+    let times = || {
+        let file = |tid| std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/schedstat"));
+        let ran = |tid| file(tid).ok()?.split(' ').next()?.parse::<u64>().ok();
+        tasks(pid).into_iter().map(ran).collect::<Vec<_>>()
+    };
+    let stopped = |tid: Tid| matches!(state(tid), Some('t' | 'T'));
+    until("all stopped", || tasks(pid).into_iter().all(stopped)).await;
+    for round in 0..20 {
+        let before = times();
+        soon("a round trip", tracer.attach(0))
+            .await
+            .expect_err("nobody");
+        // The tracer may need a turn to attend to the last stops.
+        if round > 10 {
+            assert_eq!(times(), before, "a stopped thread ran");
+        }
+    }
+}
+
 // Scenario 32: a tracer that only watches is not noticed by the real parent.
 #[tokio::test]
 async fn job_control_is_transparent_under_a_watching_tracer() {
@@ -105,6 +126,7 @@ async fn job_control_is_transparent_under_a_watching_tracer() {
     for _ in 0..20 {
         signal_process(pid, Signal::SIGSTOP).expect("there");
         ward.expect("stopped 19").await;
+        stays_stopped(&tracer, pid).await;
         signal_process(pid, Signal::SIGCONT).expect("there");
         ward.expect("continued").await;
     }

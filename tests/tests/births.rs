@@ -137,9 +137,9 @@ async fn a_child_has_not_run(tracer: Tracer) {
         command.resume_mode(ResumeMode::Syscall);
         let (mut parent, _process) = start(&tracer, &mut command).await;
         let fork = loop {
-            match soon("the fork", parent.next()).await.expect("an event") {
-                Event::Fork(birth) => break birth,
-                _ => {}
+            let event = soon("the fork", parent.next()).await;
+            if let Event::Fork(birth) = event.expect("an event") {
+                break birth;
             }
         };
         let mut child = parent.take_child(&fork).expect("the child");
