@@ -4,10 +4,7 @@
 mod host;
 mod observe;
 mod places;
-
 mod ward;
-
-pub use ward::Ward;
 
 use std::io::{Read, Seek};
 use std::time::{Duration, Instant};
@@ -19,6 +16,7 @@ use tracehound_sys::{Tid, proc};
 pub use host::{dispositions, set_action, sibling, stays_asleep, thread_file, trace_births};
 pub use observe::{end, line, lines, start, to_the_end};
 pub use places::{in_a_task, in_place, pinned};
+pub use ward::Ward;
 
 /// How long anything may take before a test calls it stuck. Not a measure of speed: it
 /// only ends a hang with a message.

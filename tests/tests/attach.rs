@@ -62,7 +62,7 @@ async fn a_process_that_is_dropped_runs_on() {
 // Scenario 3: threads that are born join.
 #[tokio::test]
 async fn new_threads_join_the_stream_of_their_process() {
-    let ward = Ward::start([KEEPER, SLEEPER, "births", "40"]).await;
+    let ward = Ward::start([KEEPER, SLEEPER, "births", "2000"]).await;
     let tracer = Tracer::new().expect("a tracer");
     let mut process = soon("attach", tracer.attach(ward.pid()))
         .await

@@ -125,8 +125,10 @@ async fn the_last_handle_ends_the_tracer() {
     drop(tracees);
     for (child, what) in children {
         until(what, || is_left_alone(child.id(), what)).await;
+        let pid = child.id();
         child.start_kill();
         drop(child);
+        until(what, || state(pid).is_none()).await;
     }
     until("the end of the thread", || !own_threads().contains(&thread)).await;
 }
