@@ -175,12 +175,14 @@ async fn watch_runtime(shard: Arc<Shard>) {
 
     impl Drop for Sentinel {
         fn drop(&mut self) {
-            if self.0.has_ended() || self.0.run(|local| local.close()).is_err() {
+            if self.0.has_ended() {
                 return;
             }
             if !self.0.is_current() {
-                self.0.wait_for_tasks(RUNTIME_GRACE);
+                self.0.stop_tasks(RUNTIME_GRACE);
             }
+            // An error: the tracer is ending.
+            let _ = self.0.run(|local| local.close());
         }
     }
 

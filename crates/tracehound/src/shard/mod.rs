@@ -26,9 +26,9 @@ mod trees;
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 use tracehound_sys::wake::{Interrupter, WakeSignal};
@@ -75,8 +75,10 @@ pub(crate) struct Shard {
     load: AtomicUsize,
     /// Whether the thread has ended.
     ended: watch::Sender<bool>,
-    /// Whether its tasks have: nothing polls the host's timers any more.
-    tasks_gone: (Mutex<bool>, Condvar),
+    /// Tasks are not polled any more: the host's runtime is ending.
+    tasks_stopped: AtomicBool,
+    /// Tasks are being polled.
+    tasks_running: AtomicBool,
 }
 
 thread_local! {
@@ -103,7 +105,8 @@ impl Shard {
             handles,
             load: AtomicUsize::new(0),
             ended: watch::Sender::new(false),
-            tasks_gone: (Mutex::new(false), Condvar::new()),
+            tasks_stopped: AtomicBool::new(false),
+            tasks_running: AtomicBool::new(false),
         }
     }
 
@@ -191,19 +194,23 @@ impl Shard {
         std::mem::take(&mut queue.ops)
     }
 
-    /// No pinned task is left.
-    fn tasks_are_gone(&self) {
-        let (gone, condition) = &self.tasks_gone;
-        *gone.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        condition.notify_all();
+    /// Polls tasks, unless that was stopped.
+    fn run_tasks(&self, poll: impl FnOnce()) {
+        self.tasks_running.store(true, Ordering::SeqCst);
+        // Either this sees that they were stopped, or whoever stops them sees that they run.
+        if !self.tasks_stopped.load(Ordering::SeqCst) {
+            poll();
+        }
+        self.tasks_running.store(false, Ordering::SeqCst);
     }
 
-    /// Blocks until no pinned task is left, or for this long.
-    pub(crate) fn wait_for_tasks(&self, limit: Duration) {
-        let (gone, condition) = &self.tasks_gone;
-        let gone = gone.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whether in time or not: there is nothing else to be done.
-        drop(condition.wait_timeout_while(gone, limit, |gone| !*gone));
+    /// Stops the polling of tasks for good; waits for a poll under way, no longer than this.
+    pub(crate) fn stop_tasks(&self, limit: Duration) {
+        self.tasks_stopped.store(true, Ordering::SeqCst);
+        let start = Instant::now();
+        while self.tasks_running.load(Ordering::SeqCst) && start.elapsed() < limit {
+            std::thread::sleep(Duration::from_micros(50));
+        }
     }
 
     /// Resolves when the tracer thread has ended.

@@ -97,7 +97,6 @@ fn drain(local: &Local) -> usize {
 /// Ends everything: tasks, tracees, then what is left in the queue.
 fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
     local.tasks.clear();
-    local.shard.tasks_are_gone();
     local.abort_launches();
     let tracees: Vec<_> = local.tracees.borrow().values().cloned().collect();
     for slot in &tracees {

@@ -71,7 +71,9 @@ impl Tasks {
         let Some(mut set) = self.set.take() else {
             return;
         };
-        let _ = Pin::new(&mut set).poll(&mut Context::from_waker(&self.waker));
+        self.woken.shard.run_tasks(|| {
+            let _ = Pin::new(&mut set).poll(&mut Context::from_waker(&self.waker));
+        });
         self.set.replace(Some(set));
     }
 

@@ -15,7 +15,6 @@ struct ThreadEnd(Arc<Shard>);
 impl Drop for ThreadEnd {
     fn drop(&mut self) {
         drop(self.0.close());
-        self.0.tasks_are_gone();
         self.0.ended.send_replace(true);
     }
 }
