@@ -127,6 +127,11 @@ async fn not_handed_out(tracer: Tracer) {
     let (tid, regs) = (tracee.tid(), tracee.getregs().await.expect("regs"));
     tracee.cont().await.expect("cont");
     until("it has stopped", || state(tid) == Some('t')).await;
+    // Twice there and back: by then the tracer has seen it.
+    for _ in 0..2 {
+        assert!(tracer.attach(0).await.is_err());
+        tokio::task::yield_now().await;
+    }
     let is = |error: &Error| matches!(error, Error::Running(t) if *t == tid);
     all(every_request(&mut tracee, &regs).await, is);
     wait!(tracee, Event::Signal(_));
