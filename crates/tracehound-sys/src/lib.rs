@@ -10,6 +10,7 @@
 mod fork_guard;
 mod id;
 pub mod memory;
+mod per_process;
 pub mod proc;
 mod process;
 pub mod ptrace;
@@ -23,6 +24,7 @@ pub mod wake;
 pub use fork_guard::ForkGuard;
 pub use id::Tid;
 pub use nix::errno::Errno;
+pub use per_process::PerProcess;
 pub use process::{Pidfd, reap, signal_process, signal_thread};
 pub use siginfo::SigInfo;
 pub use signal::{SIGNAL_MAX, Signal};

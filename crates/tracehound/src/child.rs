@@ -90,7 +90,8 @@ impl ChildCell {
 
     /// SIGKILL, by way of whoever can tell that the id is still the process's.
     pub(crate) fn kill(self: &Arc<Self>) {
-        if self.kill_kept() {
+        // In a forked child it is somebody else's, and so is the lock.
+        if self.shard.is_forked() || self.kill_kept() {
             return;
         }
         let cell = Arc::clone(self);
@@ -143,6 +144,9 @@ impl ChildCell {
     }
 
     fn try_wait(&self) -> Option<ExitStatus> {
+        if self.shard.is_forked() {
+            return None;
+        }
         match *self.outcome.borrow() {
             Some(Outcome::Ended(status)) => Some(status),
             _ => None,

@@ -67,7 +67,7 @@ impl Control {
     /// which alone can tell that the id is still the tracee's: success means that it will
     /// be.
     pub fn kill(&self) -> Result<()> {
-        self.slot.lock().check_attached(self.slot.tid())?;
+        self.slot.lock_here()?.check_attached(self.slot.tid())?;
         let slot = Arc::clone(&self.slot);
         self.slot.shard.run(move |local| {
             // An error: it has died since.

@@ -175,8 +175,19 @@ impl Slot {
         })
     }
 
+    /// The state, for those who run in the process that the tracer belongs to: its own
+    /// threads, and a handle that has asked.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, for a handle. A forked child does not even try the lock: whoever held it
+    /// at the fork is not there to let go of it.
+    pub(crate) fn lock_here(&self) -> Result<MutexGuard<'_, State>> {
+        if self.shard.is_forked() {
+            return Err(Error::Forked);
+        }
+        Ok(self.lock())
     }
 
     pub(crate) fn tid(&self) -> Tid {

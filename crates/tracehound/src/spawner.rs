@@ -22,7 +22,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::watch;
 use tracehound_sys::spawn::Launch;
-use tracehound_sys::{Errno, ForkGuard, Pidfd, Tid, proc, thread};
+use tracehound_sys::{Errno, PerProcess, Pidfd, Tid, proc, thread};
 
 use crate::child::ChildCell;
 use crate::error::{Error, Result};
@@ -53,9 +53,9 @@ struct Spawner {
     event: EventFd,
     duty: watch::Sender<Duty>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    fork_guard: ForkGuard,
 }
 
+#[derive(Default)]
 struct Global {
     spawner: Option<Arc<Spawner>>,
     /// The thread of the one before, which ends.
@@ -64,24 +64,15 @@ struct Global {
     users: usize,
 }
 
-static GLOBAL: Mutex<Global> = Mutex::new(Global {
-    spawner: None,
-    ending: None,
-    users: 0,
-});
+/// A forked child has none of the threads.
+static GLOBAL: PerProcess<Mutex<Global>> = PerProcess::new(Mutex::default);
 
-fn global() -> MutexGuard<'static, Global> {
-    let mut global = GLOBAL.lock().unwrap_or_else(PoisonError::into_inner);
-    // A forked child inherits the value, but not the thread.
-    let forked = |spawner: &Arc<Spawner>| spawner.fork_guard.is_forked();
-    if global.spawner.as_ref().is_some_and(forked) {
-        *global = Global {
-            spawner: None,
-            ending: None,
-            users: 0,
-        };
-    }
-    global
+fn global() -> Result<MutexGuard<'static, Global>> {
+    let global = GLOBAL.get().map_err(|source| Error::System {
+        call: "mmap",
+        source,
+    })?;
+    Ok(global.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Makes a process on behalf of a tracer thread.
@@ -105,7 +96,7 @@ pub(crate) fn open_pidfd(pid: Tid) -> Option<Pidfd> {
 }
 
 fn submit(job: Job) -> Result<()> {
-    let mut global = global();
+    let mut global = global()?;
     let spawner = match &global.spawner {
         Some(spawner) => Arc::clone(spawner),
         None => {
@@ -126,15 +117,17 @@ fn submit(job: Job) -> Result<()> {
 pub(crate) struct User(());
 
 impl User {
-    pub(crate) fn new() -> Self {
-        global().users += 1;
-        User(())
+    pub(crate) fn new() -> Result<Self> {
+        global()?.users += 1;
+        Ok(User(()))
     }
 }
 
 impl Drop for User {
     fn drop(&mut self) {
-        let mut global = global();
+        let Ok(mut global) = global() else {
+            return;
+        };
         global.users = global.users.saturating_sub(1);
         if let Some(spawner) = &global.spawner {
             spawner.jobs().push_back(Job::Recount);
@@ -147,7 +140,9 @@ impl Drop for User {
 /// only awaits detached children. At once if there are other tracers.
 pub(crate) async fn settled() {
     let duty = {
-        let global = global();
+        let Ok(global) = global() else {
+            return;
+        };
         if global.users > 0 {
             return;
         }
@@ -160,7 +155,7 @@ pub(crate) async fn settled() {
         // An error means that the spawner, which owns the sender, is gone.
         let _ = duty.wait_for(|duty| *duty != Duty::Serving).await;
     }
-    let ending = global().ending.take();
+    let ending = global().ok().and_then(|mut global| global.ending.take());
     // It has nothing left to do: this takes no time.
     drop(ending.map(JoinHandle::join));
 }
@@ -173,7 +168,6 @@ fn start() -> Result<Arc<Spawner>> {
         event: EventFd::from_flags(flags).map_err(system("eventfd"))?,
         duty: watch::Sender::new(Duty::Serving),
         thread: Mutex::default(),
-        fork_guard: ForkGuard::new().map_err(system("madvise"))?,
     });
     let own = Arc::clone(&spawner);
     let thread = std::thread::Builder::new()
@@ -231,7 +225,10 @@ impl Spawner {
 
     /// Whether the thread has nothing left to do; it then takes no more jobs.
     fn may_end(&self, kept: usize) -> bool {
-        let mut global = global();
+        // It was there when the thread was started.
+        let Ok(mut global) = global() else {
+            return false;
+        };
         if global.users > 0 || !self.jobs().is_empty() {
             self.duty.send_replace(Duty::Serving);
             return false;

@@ -63,6 +63,7 @@ impl TracerBuilder {
             source,
         })?;
         let fork_guard = Arc::new(fork_guard);
+        let user = spawner::User::new()?;
         let shard = |own: &Weak<Handles>| {
             let guard = Arc::clone(&fork_guard);
             Arc::new(Shard::new(signal, guard, own.clone()))
@@ -71,7 +72,7 @@ impl TracerBuilder {
             first: shard(own),
             others: (1..self.threads).map(|_| shard(own)).collect(),
             threads: Mutex::default(),
-            user: Mutex::new(Some(spawner::User::new())),
+            user: Mutex::new(Some(user)),
             fork_guard: Arc::clone(&fork_guard),
         });
         handles.start()?;
@@ -162,6 +163,7 @@ impl Drop for Handles {
         if self.fork_guard.is_forked() {
             // Neither the threads nor the spawner are here.
             std::mem::forget(self.user.get_mut().map(Option::take));
+            std::mem::forget(self.threads.get_mut().map(std::mem::take));
             return;
         }
         self.close();

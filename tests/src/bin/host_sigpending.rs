@@ -37,16 +37,16 @@ async fn check() {
     let (pid, control) = (tracee.tid(), tracee.control());
     let watch = tokio::spawn(async move { while tracee.next().await.is_some() {} });
     until("a full queue", || queue(pid).0 >= LIMIT).await;
-    // What this is about.
-    let error = send(pid, 40).expect_err("the queue is full");
-    assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
+    // What this is about. Other processes of the user take and leave places in it.
+    let full = || send(pid, 40).is_err_and(|e| e.raw_os_error() == Some(libc::EAGAIN));
+    until("no signal can be queued", full).await;
 
     let (held, _child) = tracer.spawn(Command::new("true")).await.expect("spawn");
     for _ in 0..1000 {
         soon("an answer", held.getregs()).await.expect("held");
     }
     trace_births(&tracer).await;
-    assert!(queue(pid).0 >= LIMIT, "still full");
+    until("it is still full", full).await;
     control.kill().expect("it lives");
     soon("the end", watch).await.expect("no panic");
     drop((held, child));

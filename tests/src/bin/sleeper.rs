@@ -28,21 +28,23 @@ fn call() {
     unsafe { libc::syscall(libc::SYS_getppid) };
 }
 
-/// Fills its own queue of pending signals.
+/// Keeps its user's queue of pending signals full: what others have in it, they may take.
 fn floods() {
     let mut set = nix::sys::signal::SigSet::empty().as_ref().to_owned();
     // SAFETY: the set is live; the signal exists.
     unsafe {
+        libc::sigaddset(&raw mut set, 40);
         libc::sigaddset(&raw mut set, 41);
         libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
     }
     let value = libc::sigval {
         sival_ptr: std::ptr::null_mut(),
     };
-    // SAFETY: takes numbers and a value that nobody reads.
-    while unsafe { libc::sigqueue(libc::getpid(), 41, value) } == 0 {}
-    say("ready");
-    pause();
+    loop {
+        // SAFETY: takes numbers and a value that nobody reads.
+        while unsafe { libc::sigqueue(libc::getpid(), 41, value) } == 0 {}
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
 }
 
 /// Says where a number is, and waits for it to become 7.

@@ -1,7 +1,5 @@
 //! The wake signal: which one it is, and its handler.
 
-use std::sync::{Mutex, PoisonError};
-
 use nix::errno::Errno;
 
 use super::{arch, must_defer};
@@ -18,8 +16,6 @@ pub struct WakeSignal(Signal);
 /// leave alone. (A real-time signal could fail with `EAGAIN`.)
 const CANDIDATES: [Signal; 3] = [Signal::SIGURG, Signal::SIGSTKFLT, Signal::SIGPWR];
 
-static CLAIMED: Mutex<Vec<Signal>> = Mutex::new(Vec::new());
-
 impl WakeSignal {
     /// Installs the handler for `wanted`, or for the first free signal of
     /// `SIGURG`, `SIGSTKFLT` and `SIGPWR`.
@@ -29,13 +25,12 @@ impl WakeSignal {
     /// `EBUSY` if the host has a handler there, or ignores the signal; `EINVAL` for
     /// a real-time signal or one that cannot be caught.
     pub fn claim(wanted: Option<Signal>) -> Result<Self> {
-        let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(signal) = wanted {
-            return claim_one(&mut claimed, signal);
+            return claim_one(signal);
         }
         CANDIDATES
             .into_iter()
-            .map(|signal| claim_one(&mut claimed, signal))
+            .map(claim_one)
             .find(Result::is_ok)
             .unwrap_or(Err(Errno::EBUSY))
     }
@@ -64,18 +59,17 @@ impl WakeSignal {
     }
 }
 
-fn claim_one(claimed: &mut Vec<Signal>, signal: Signal) -> Result<WakeSignal> {
+/// Who has a signal is asked of the kernel, so that no lock is needed, which a forked child
+/// might find held.
+fn claim_one(signal: Signal) -> Result<WakeSignal> {
     if signal.is_realtime() || !signal.is_valid() {
         return Err(Errno::EINVAL);
     }
-    if !claimed.contains(&signal) {
-        if current(signal)? != libc::SIG_DFL {
-            return Err(Errno::EBUSY);
-        }
+    let present = current(signal)?;
+    if present == libc::SIG_DFL {
         install(signal)?;
-        claimed.push(signal);
-    } else if current(signal)? != handler as *const () as libc::sighandler_t {
-        // The host has replaced our handler since.
+    } else if present != handler as *const () as libc::sighandler_t {
+        // The host's, perhaps in place of ours.
         return Err(Errno::EBUSY);
     }
     Ok(WakeSignal(signal))

@@ -11,10 +11,10 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracehound_sys::ptrace::{self, Options, ResumeKind};
-use tracehound_sys::{Errno, Tid, proc};
+use tracehound_sys::{Errno, PerProcess, Tid, proc};
 
 use super::Local;
 use crate::error::{Error, Refusal, Result};
@@ -104,15 +104,22 @@ impl Local {
 }
 
 /// The processes that are being attached, and by which tracer thread.
-static ATTACHING: Mutex<BTreeMap<Tid, Tid>> = Mutex::new(BTreeMap::new());
+static ATTACHING: PerProcess<Mutex<BTreeMap<Tid, Tid>>> = PerProcess::new(Mutex::default);
+
+fn attaching() -> Result<MutexGuard<'static, BTreeMap<Tid, Tid>>> {
+    let attaching = ATTACHING.get().map_err(|source| Error::System {
+        call: "mmap",
+        source,
+    })?;
+    Ok(attaching.lock().unwrap_or_else(PoisonError::into_inner))
+}
 
 /// The right to attach to a process, until it is dropped.
 struct Claim(Tid);
 
 impl Claim {
     fn new(tgid: Tid, pid: Tid, own: Tid) -> Result<Self> {
-        let mut attaching = ATTACHING.lock().unwrap_or_else(PoisonError::into_inner);
-        match attaching.entry(tgid) {
+        match attaching()?.entry(tgid) {
             Entry::Occupied(other) => Err(Error::NotPermitted {
                 pid,
                 reason: Refusal::AlreadyTraced {
@@ -129,10 +136,9 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        ATTACHING
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.0);
+        if let Ok(mut attaching) = attaching() {
+            attaching.remove(&self.0);
+        }
     }
 }
 

@@ -41,7 +41,10 @@ impl Tracee {
 
     fn poll_event(&self, cx: &mut Context<'_>, held: Held) -> Poll<Option<Event>> {
         let budget = ready!(coop::poll_proceed(cx));
-        let mut state = self.slot().lock();
+        // A copy in a forked child: nothing will ever come.
+        let Ok(mut state) = self.slot().lock_here() else {
+            return Poll::Ready(None);
+        };
         if let Some(event) = state.event.take() {
             state.held = matches!(state.phase, Phase::Stopped(_));
             budget.made_progress();
@@ -60,10 +63,6 @@ impl Tracee {
                 }
             }
             _ => {}
-        }
-        if self.slot().shard.is_forked() {
-            // A copy in a forked child: nothing will ever come.
-            return Poll::Ready(None);
         }
         match &state.waker {
             Some(waker) if waker.will_wake(cx.waker()) => {}

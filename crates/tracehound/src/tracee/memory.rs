@@ -92,7 +92,7 @@ pub(crate) fn read_cstring(slot: &Slot, address: u64, max: usize) -> Result<Vec<
 
 /// Once the tracee has ended its id may be another's.
 fn check(slot: &Slot) -> Result<()> {
-    slot.lock().check_attached(slot.tid())
+    slot.lock_here()?.check_attached(slot.tid())
 }
 
 fn explain(tid: Tid, address: u64, source: Errno) -> Error {

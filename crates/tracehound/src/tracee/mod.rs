@@ -78,12 +78,17 @@ impl Tracee {
     /// How asking for the next event resumes this tracee from now on. Inherited by
     /// tracees that it makes.
     pub fn set_resume_mode(&mut self, mode: ResumeKind) {
-        self.slot.lock().mode = mode;
+        if let Ok(mut state) = self.slot.lock_here() {
+            state.mode = mode;
+        }
     }
 
     /// How asking for the next event resumes this tracee.
     pub fn resume_mode(&self) -> ResumeKind {
-        self.slot.lock().mode
+        match self.slot.lock_here() {
+            Ok(state) => state.mode,
+            Err(_) => ResumeKind::Cont,
+        }
     }
 
     /// The handle of the tracee born in this event, once. `None` if it was taken, if the
@@ -91,13 +96,13 @@ impl Tracee {
     ///
     /// A child that is not taken is detached when its parent is resumed.
     pub fn take_child(&mut self, birth: &Birth) -> Option<Tracee> {
-        let mut state = self.slot.lock();
+        let mut state = self.slot.lock_here().ok()?;
         state.birth.take_if(|child| child.tid() == birth.child)
     }
 
     /// [`take_child`](Tracee::take_child), if the child is a thread of this process.
     pub(crate) fn take_thread(&mut self, birth: &Birth, process: Tid) -> Option<Tracee> {
-        let mut state = self.slot.lock();
+        let mut state = self.slot.lock_here().ok()?;
         let is_thread = |child: &mut Tracee| child.tid() == birth.child && child.tgid() == process;
         state.birth.take_if(is_thread)
     }
@@ -105,7 +110,9 @@ impl Tracee {
 
 impl Drop for Tracee {
     fn drop(&mut self) {
-        let state = self.slot.lock();
+        let Ok(state) = self.slot.lock_here() else {
+            return;
+        };
         if matches!(state.phase, Phase::Ended(_)) {
             return;
         }
@@ -118,12 +125,13 @@ impl Drop for Tracee {
 
 impl fmt::Debug for Tracee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.slot.lock();
-        f.debug_struct("Tracee")
-            .field("tid", &self.slot.tid())
-            .field("phase", &state.phase)
-            .field("held", &state.held)
-            .field("resume_mode", &state.mode)
-            .finish_non_exhaustive()
+        let mut out = f.debug_struct("Tracee");
+        out.field("tid", &self.slot.tid());
+        if let Ok(state) = self.slot.lock_here() {
+            out.field("phase", &state.phase)
+                .field("held", &state.held)
+                .field("resume_mode", &state.mode);
+        }
+        out.finish_non_exhaustive()
     }
 }

@@ -79,7 +79,7 @@ impl Tracee {
     }
 
     fn resume(&self, how: ResumeKind, signal: Option<Signal>) -> Result<()> {
-        let state = self.slot().lock();
+        let state = self.slot().lock_here()?;
         state.check_held(self.tid())?;
         check_signal(self.tid(), state.phase, signal)?;
         self.resume_from(state, Action::Resume(how, signal))
@@ -95,7 +95,7 @@ impl Tracee {
     ///
     /// The request is made at the first poll and cannot be recalled.
     pub async fn listen(&mut self) -> Result<()> {
-        let state = self.slot().lock();
+        let state = self.slot().lock_here()?;
         state.check_held(self.tid())?;
         if state.phase != Phase::Stopped(StopClass::Group) {
             return Err(Error::WrongStop {
@@ -149,7 +149,7 @@ impl Tracee {
     /// As [`detach`](Tracee::detach).
     pub async fn detach_with(&mut self, signal: Signal) -> Result<()> {
         {
-            let state = self.slot().lock();
+            let state = self.slot().lock_here()?;
             state.check_held(self.tid())?;
             check_signal(self.tid(), state.phase, Some(signal))?;
         }
@@ -162,7 +162,7 @@ impl Tracee {
         detach: impl FnOnce(&Local, &Arc<Slot>) + Send + 'static,
     ) -> Result<()> {
         {
-            let state = self.slot().lock();
+            let state = self.slot().lock_here()?;
             state.check_attached(self.tid())?;
         }
         let slot = Arc::clone(self.slot());
@@ -252,7 +252,7 @@ impl Tracee {
         if shard.is_current() {
             return self.slot().request_now(name, f);
         }
-        self.slot().lock().check_held(self.tid())?;
+        self.slot().lock_here()?.check_held(self.tid())?;
         let (reply, answer) = oneshot::channel();
         let slot = Arc::clone(self.slot());
         shard.push(Op::Call(Box::new(move |_| {
