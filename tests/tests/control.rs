@@ -159,6 +159,7 @@ async fn an_interrupt_during_a_step_makes_no_signal() {
         }
         tracee.step().await.expect("held");
     }
+    soon("shutdown", tracer.shutdown()).await.expect("shutdown");
 }
 
 /// States in which a tracee can be killed.

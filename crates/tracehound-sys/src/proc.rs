@@ -17,6 +17,8 @@ pub struct Status {
     pub parent: Tid,
     /// Who traces it; zero for nobody.
     pub tracer: Tid,
+    /// How many threads its process has; zero once it is dead.
+    pub threads: usize,
     /// Whether it is a kernel thread (Linux 6.8; `false` before).
     pub kernel_thread: bool,
 }
@@ -49,6 +51,7 @@ fn parse_status(text: &[u8]) -> Option<Status> {
     let mut tgid = None;
     let mut parent = None;
     let mut tracer = None;
+    let mut threads = 0;
     let mut kernel_thread = false;
     for line in text.split(|&b| b == b'\n') {
         // The kernel escapes newlines in Name, so that no name makes a line.
@@ -61,6 +64,7 @@ fn parse_status(text: &[u8]) -> Option<Status> {
             b"Tgid" => tgid = number(value),
             b"PPid" => parent = number(value),
             b"TracerPid" => tracer = number(value),
+            b"Threads" => threads = number(value).map_or(0, |n| n.as_raw().max(0) as usize),
             b"Kthread" => kernel_thread = value == b"1",
             _ => {}
         }
@@ -70,6 +74,7 @@ fn parse_status(text: &[u8]) -> Option<Status> {
         tgid: tgid?,
         parent: parent?,
         tracer: tracer?,
+        threads,
         kernel_thread,
     })
 }

@@ -1,7 +1,9 @@
-//! Attaching to a running process: its options, and the request.
+//! Attaching to a running process or thread: its options, and the request.
 
+use std::fmt;
 use std::future::IntoFuture;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -9,72 +11,89 @@ use tracehound_sys::Tid;
 use tracehound_sys::ptrace::ResumeKind;
 
 use crate::command::{Follow, Tracing};
-use crate::error::Result;
+use crate::error::{Error, Refusal, Result};
 use crate::process::Process;
-use crate::shard::{AttachPlan, Shard};
+use crate::shard::{AttachPlan, Attached, Extent, Shard};
+use crate::tracee::Tracee;
 use crate::tracer::Handles;
 
-/// An attach that was not begun; await it.
+/// How long an exec may hold up an attach, unless something else is said.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An attach that was not begun.
+#[derive(Clone)]
+struct Request {
+    handles: Arc<Handles>,
+    shard: Arc<Shard>,
+    pid: Tid,
+    extent: Extent,
+    tracing: Tracing,
+    mode: ResumeKind,
+    own_child: bool,
+    patience: Duration,
+}
+
+macro_rules! options {
+    () => {
+        /// Sets the resume mode that the tracees start with. With any other than `Cont`
+        /// each is stopped for a moment and resumed in that mode; a restartable system call
+        /// that it sleeps in goes on.
+        pub fn resume_mode(mut self, mode: ResumeKind) -> Self {
+            self.0.mode = mode;
+            self
+        }
+
+        /// Asks for [`Event::Exiting`](crate::Event::Exiting): `PTRACE_O_TRACEEXIT`.
+        pub fn exit_stops(mut self, stops: bool) -> Self {
+            self.0.tracing.exit_stops = stops;
+            self
+        }
+
+        /// Attaches also to a child of this process. Whoever waits for it in this process
+        /// (`std::process::Child::wait`, `waitpid(-1)`) takes its stops for exits: only for
+        /// a child that nobody waits for.
+        pub fn own_child(mut self, own: bool) -> Self {
+            self.0.own_child = own;
+            self
+        }
+
+        /// How long an exec of the target may hold up the attach before it ends with
+        /// [`Error::Busy`]. The default is five seconds. The tracer's other tracees are
+        /// served meanwhile.
+        pub fn patience(mut self, patience: Duration) -> Self {
+            self.0.patience = patience;
+            self
+        }
+    };
+}
+
+/// An attach to a process that was not begun; await it. Made by
+/// [`Tracer::attach`](crate::Tracer::attach).
 ///
 /// # Errors
 ///
-/// Awaiting it gives [`Error::NoSuchProcess`](crate::Error::NoSuchProcess),
-/// [`Error::NotPermitted`](crate::Error::NotPermitted) with the reason, or
-/// [`Error::Shutdown`](crate::Error::Shutdown). On an error no thread stays attached.
+/// Awaiting it gives [`Error::NoSuchProcess`], [`Error::NotPermitted`] with the reason,
+/// [`Error::Busy`] or [`Error::Shutdown`]. On an error no thread stays attached.
 ///
 /// # Cancel safety
 ///
 /// A process whose attach is dropped is let go again.
 #[derive(Clone)]
 #[must_use = "nothing happens until it is awaited"]
-pub struct Attach {
-    handles: Arc<Handles>,
-    shard: Arc<Shard>,
-    pid: Tid,
-    tracing: Tracing,
-    mode: ResumeKind,
-    own_child: bool,
-}
+pub struct Attach(Request);
 
 impl Attach {
     pub(crate) fn new(handles: Arc<Handles>, shard: Arc<Shard>, pid: Tid) -> Self {
-        Attach {
-            handles,
-            shard,
-            pid,
-            tracing: Tracing::default(),
-            mode: ResumeKind::Cont,
-            own_child: false,
-        }
+        Attach(Request::new(handles, shard, pid, Extent::Process))
     }
 
     /// Chooses which new tracees are traced. The default is everything.
     pub fn follow(mut self, follow: Follow) -> Self {
-        self.tracing.follow = follow;
+        self.0.tracing.follow = follow;
         self
     }
 
-    /// Sets the resume mode that the tracees start with. With any other than `Cont` each
-    /// is stopped for a moment and resumed in that mode; a restartable system call that it
-    /// sleeps in goes on.
-    pub fn resume_mode(mut self, mode: ResumeKind) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// Asks for [`Event::Exiting`](crate::Event::Exiting): `PTRACE_O_TRACEEXIT`.
-    pub fn exit_stops(mut self, stops: bool) -> Self {
-        self.tracing.exit_stops = stops;
-        self
-    }
-
-    /// Attaches also to a child of this process. Whoever waits for it in this process
-    /// (`std::process::Child::wait`, `waitpid(-1)`) takes its stops for exits: only for a
-    /// child that nobody waits for.
-    pub fn own_child(mut self, own: bool) -> Self {
-        self.own_child = own;
-        self
-    }
+    options!();
 }
 
 impl IntoFuture for Attach {
@@ -82,30 +101,128 @@ impl IntoFuture for Attach {
     type IntoFuture = BoxFuture<'static, Result<Process>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let plan = AttachPlan {
-            pid: self.pid,
-            options: self.tracing.options(),
-            mode: self.mode,
-            own_child: self.own_child,
-        };
-        let handles = self.handles;
-        let shard = self.shard;
         async move {
-            let attached = shard.call(move |local| local.attach(&plan)).await?;
-            drop(handles);
-            let (pid, threads) = attached?;
-            Ok(Process::new(pid, threads))
+            let (attached, shard) = self.0.run().await?;
+            let (pid, threads) = (attached.tgid, attached.tracees);
+            Ok(Process::new(pid, threads, shard, self.0.plan()))
         }
         .boxed()
     }
 }
 
-impl std::fmt::Debug for Attach {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// An attach to one thread that was not begun; await it. Made by
+/// [`Tracer::attach_thread`](crate::Tracer::attach_thread).
+///
+/// # Errors
+///
+/// As [`Attach`].
+///
+/// # Cancel safety
+///
+/// A thread whose attach is dropped is let go again.
+#[derive(Clone)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct AttachThread(Request);
+
+impl AttachThread {
+    pub(crate) fn new(handles: Arc<Handles>, shard: Arc<Shard>, tid: Tid) -> Self {
+        let mut request = Request::new(handles, shard, tid, Extent::Thread);
+        request.tracing.follow = Follow::Nothing;
+        AttachThread(request)
+    }
+
+    /// Chooses which new tracees, made by this thread, are traced. The default is none.
+    pub fn follow(mut self, follow: Follow) -> Self {
+        self.0.tracing.follow = follow;
+        self
+    }
+
+    options!();
+}
+
+impl IntoFuture for AttachThread {
+    type Output = Result<Tracee>;
+    type IntoFuture = BoxFuture<'static, Result<Tracee>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        async move {
+            let (mut attached, _) = self.0.run().await?;
+            let thread = attached.tracees.pop();
+            thread.ok_or(Error::NoSuchProcess(self.0.pid))
+        }
+        .boxed()
+    }
+}
+
+impl Request {
+    fn new(handles: Arc<Handles>, shard: Arc<Shard>, pid: Tid, extent: Extent) -> Self {
+        Request {
+            handles,
+            shard,
+            pid,
+            extent,
+            tracing: Tracing::default(),
+            mode: ResumeKind::Cont,
+            own_child: false,
+            patience: PATIENCE,
+        }
+    }
+
+    /// Attaches; in the shard that has other threads of the process, if there is one.
+    async fn run(&self) -> Result<(Attached, Arc<Shard>)> {
+        let shard = Arc::clone(&self.shard);
+        match self.plan().run(&shard).await {
+            Err(Error::NotPermitted {
+                pid,
+                reason: Refusal::AlreadyTraced { tracer },
+            }) => {
+                let other = self.handles.shard_of(tracer).filter(|other| {
+                    // Once is enough: it is not passed on from there.
+                    !Arc::ptr_eq(other, &shard)
+                });
+                match other {
+                    Some(other) => Ok((self.plan().run(&other).await?, other)),
+                    None => Err(Error::NotPermitted {
+                        pid,
+                        reason: Refusal::AlreadyTraced { tracer },
+                    }),
+                }
+            }
+            result => Ok((result?, shard)),
+        }
+    }
+
+    fn plan(&self) -> AttachPlan {
+        AttachPlan {
+            pid: self.pid,
+            extent: self.extent,
+            options: self.tracing.options(),
+            mode: self.mode,
+            own_child: self.own_child,
+            patience: self.patience,
+        }
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attach")
             .field("pid", &self.pid)
+            .field("extent", &self.extent)
             .field("tracing", &self.tracing)
             .field("resume_mode", &self.mode)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Attach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for AttachThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

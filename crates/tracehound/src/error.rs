@@ -29,7 +29,7 @@ pub enum Error {
     Detached(Tid),
 
     /// There is no such process or thread.
-    #[error("there is no process {0}")]
+    #[error("there is no process or thread {0}")]
     NoSuchProcess(Tid),
 
     /// Attaching is not permitted.
@@ -40,6 +40,12 @@ pub enum Error {
         /// Why.
         reason: Refusal,
     },
+
+    /// The process was in the middle of an exec for all the time that the attach had, or
+    /// makes threads faster than they can be attached. Try again, or wait for
+    /// [longer](crate::Attach::patience).
+    #[error("process {0} was busy with an exec for too long")]
+    Busy(Tid),
 
     /// The tracer was shut down.
     #[error("the tracer was shut down")]
@@ -176,6 +182,7 @@ impl From<Error> for io::Error {
                     Error::Gone(_) | Error::NoSuchProcess(_) => io::ErrorKind::NotFound,
                     Error::NotPermitted { .. } => io::ErrorKind::PermissionDenied,
                     Error::NotSupported { .. } => io::ErrorKind::Unsupported,
+                    Error::Busy(_) => io::ErrorKind::TimedOut,
                     Error::Shutdown => io::ErrorKind::BrokenPipe,
                     Error::NoSuchSignal(_)
                     | Error::InvalidArgument(_)

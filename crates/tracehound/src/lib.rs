@@ -79,7 +79,7 @@ mod spawner;
 mod tracee;
 mod tracer;
 
-pub use attach::Attach;
+pub use attach::{Attach, AttachThread};
 pub use child::Child;
 pub use command::{Command, Follow, Stdio};
 pub use control::Control;

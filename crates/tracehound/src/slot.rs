@@ -119,10 +119,17 @@ pub(crate) struct State {
     pub(crate) stepping: bool,
     /// A second answer to one interrupt may come; nobody waits for it.
     pub(crate) leftover: bool,
+    /// It was made to run in spite of a group-stop, in which an interrupt is answered by
+    /// another report of that.
+    pub(crate) defies_group_stop: bool,
     /// What is known of a `PTRACE_INTERRUPT`.
     pub(crate) interrupt: Interrupt,
     /// It was interrupted only to be resumed in its mode; nobody is told.
     pub(crate) enter_mode: bool,
+    /// Every thread of its process is to be stopped: nothing resumes it implicitly.
+    pub(crate) stop_all: bool,
+    /// The interrupt was made for that alone; nobody is told of its stop.
+    pub(crate) quiet: bool,
     /// To be detached at the next stop.
     pub(crate) detach: bool,
 }
@@ -168,8 +175,11 @@ impl Slot {
                 started: false,
                 stepping: false,
                 leftover: false,
+                defies_group_stop: false,
                 interrupt: Interrupt::None,
                 enter_mode: false,
+                stop_all: false,
+                quiet: false,
                 detach: false,
             }),
         })
@@ -239,6 +249,13 @@ impl Slot {
         if state.interrupt == Interrupt::Asked {
             state.interrupt = Interrupt::Doubtful;
         }
+        if std::mem::take(&mut state.quiet) {
+            // It has stopped, which is all that was wanted.
+            state.leftover |= state.interrupt != Interrupt::None;
+            state.interrupt = Interrupt::None;
+        }
+        // The same: it is resumed in its mode from here.
+        state.leftover |= std::mem::take(&mut state.enter_mode);
         state.serial = state.serial.wrapping_add(1);
         state.phase = Phase::Stopped(class);
         state.held = matches!(event, Event::Started(_));
@@ -329,7 +346,7 @@ impl State {
     /// Whether requests are allowed, and if not, why.
     pub(crate) fn check_held(&self, tid: Tid) -> Result<()> {
         match self.phase {
-            Phase::Stopped(_) if self.held => Ok(()),
+            Phase::Stopped(_) if self.held || self.stop_all => Ok(()),
             // Killed while it was held: the exit stop came in between.
             Phase::Stopped(StopClass::Exit) | Phase::Dying => Err(Error::Gone(tid)),
             Phase::Running | Phase::Listening | Phase::Stopped(_) => Err(Error::Running(tid)),
@@ -345,6 +362,18 @@ impl State {
             Phase::Ended(_) => self.check_held(tid),
             _ => Ok(()),
         }
+    }
+
+    /// Whether an event that was not handed out comes before a resume: where every thread
+    /// of the process was stopped, whatever had happened.
+    pub(crate) fn event_is_due(&self) -> bool {
+        self.stop_all
+            && self.event.as_ref().is_some_and(|event| {
+                !matches!(
+                    event,
+                    Event::GroupStop(_) | Event::Interrupted | Event::Continued | Event::Started(_)
+                )
+            })
     }
 
     /// How asking for the next event resumes the present stop.
@@ -363,6 +392,9 @@ impl State {
         match action {
             Action::Listen => self.phase = Phase::Listening,
             Action::Resume(how, _) => {
+                if let Phase::Stopped(class) = self.phase {
+                    self.defies_group_stop = class == StopClass::Group;
+                }
                 self.phase = Phase::Running;
                 self.resumed = how;
                 self.stepping |= how == ResumeKind::Step;
@@ -393,8 +425,11 @@ mod tests {
             started: true,
             stepping: false,
             leftover: false,
+            defies_group_stop: false,
             interrupt: Interrupt::None,
             enter_mode: false,
+            stop_all: false,
+            quiet: false,
             detach: false,
         }
     }

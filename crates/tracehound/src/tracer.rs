@@ -16,7 +16,7 @@ use tracehound_sys::spawn::Launch;
 use tracehound_sys::wake::WakeSignal;
 use tracehound_sys::{ForkGuard, Signal, Tid, proc};
 
-use crate::attach::Attach;
+use crate::attach::{Attach, AttachThread};
 use crate::child::{Child, ChildCell};
 use crate::command::{Command, Pipes};
 use crate::error::{Error, Result};
@@ -133,6 +133,13 @@ pub(crate) struct Handles {
 impl Handles {
     fn shards(&self) -> impl Iterator<Item = &Arc<Shard>> {
         std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The shard with this tracer thread.
+    pub(crate) fn shard_of(&self, thread: Tid) -> Option<Arc<Shard>> {
+        self.shards()
+            .find(|shard| shard.thread() == thread)
+            .cloned()
     }
 
     fn start(&self) -> Result<()> {
@@ -365,6 +372,26 @@ impl Tracer {
     /// ```
     pub fn attach(&self, pid: impl Into<Tid>) -> Attach {
         Attach::new(Arc::clone(&self.handles), self.emptiest_shard(), pid.into())
+    }
+
+    /// Attaches to one thread, and leaves the others of its process alone: `PTRACE_SEIZE`
+    /// (Linux 3.4).
+    ///
+    /// By default nothing that the thread makes is followed.
+    ///
+    /// ```no_run
+    /// # async fn example(tracer: tracehound::Tracer, tid: i32) -> tracehound::Result<()> {
+    /// use futures::StreamExt;
+    ///
+    /// let mut thread = tracer.attach_thread(tid).await?;
+    /// while let Some(event) = thread.next().await {
+    ///     println!("{event:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn attach_thread(&self, tid: impl Into<Tid>) -> AttachThread {
+        AttachThread::new(Arc::clone(&self.handles), self.emptiest_shard(), tid.into())
     }
 
     /// Detaches everything, which runs on, and ends the tracer threads.

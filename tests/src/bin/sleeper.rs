@@ -56,6 +56,15 @@ fn memory() {
     }
 }
 
+/// Threads that sleep.
+fn idle_threads(count: u64) {
+    for _ in 1..count {
+        std::thread::spawn(|| pause());
+    }
+    say("ready");
+    pause();
+}
+
 fn number(arg: Option<&String>) -> u64 {
     arg.and_then(|arg| arg.parse().ok()).unwrap_or(u64::MAX)
 }
@@ -152,6 +161,42 @@ fn births(count: u64) {
     }
 }
 
+/// A thread that starts the next one of its chain and ends, after up to a millisecond.
+fn link(chain: u64, mut random: u64) {
+    random = random
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1);
+    std::thread::sleep(Duration::from_micros((random >> 33) % 1000));
+    let next = std::thread::Builder::new().name(format!("chain-{chain}"));
+    // A chain that cannot go on is missed by whoever counts them.
+    let _ = next.spawn(move || link(chain, random));
+}
+
+fn chains(count: u64) {
+    for chain in 0..count {
+        link(chain, chain);
+    }
+    say("ready");
+    pause();
+}
+
+/// Makes threads that sleep, then executes itself from another one, again and again.
+fn execs(threads: u64) {
+    use std::os::unix::process::CommandExt;
+    for _ in 0..threads {
+        std::thread::spawn(|| pause());
+    }
+    let exec = || {
+        std::thread::sleep(Duration::from_millis(10));
+        let own = std::env::args_os();
+        std::process::Command::new("/proc/self/exe")
+            .args(own.skip(1))
+            .exec()
+    };
+    let error = std::thread::spawn(exec).join().expect("no panic");
+    say(&format!("{error}"));
+}
+
 /// Says when it got SIGUSR1, and how often.
 fn signals() {
     let mut set = nix::sys::signal::SigSet::empty();
@@ -186,6 +231,17 @@ fn main() {
                 call();
             }
         }
+        "chains" => chains(number(argument)),
+        "execs" => {
+            // Once for all its lives.
+            if std::env::var_os("AGAIN").is_none() {
+                say("ready");
+                // SAFETY: there is no other thread yet.
+                unsafe { std::env::set_var("AGAIN", "1") };
+            }
+            execs(number(argument));
+        }
+        "idle-threads" => idle_threads(number(argument)),
         "threads" => threads(number(argument)),
         "read" => read(argument.map_or("/dev/null", String::as_str)),
         "nap" => nap(number(argument)),

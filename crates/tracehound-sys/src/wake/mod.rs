@@ -35,6 +35,7 @@ mod arch;
 #[path = "fallback.rs"]
 mod arch;
 
+mod alarm;
 mod signal;
 
 use std::cell::Cell;
@@ -47,6 +48,7 @@ use nix::errno::Errno;
 use crate::wait::{OWN_TRACEES, RawInfo, Report, Target};
 use crate::{Result, Signal, Tid, ptrace};
 
+pub use alarm::{Alarm, Ringing};
 pub use signal::WakeSignal;
 
 /// The addresses of the check-and-call section: for the test that delivers the
@@ -122,6 +124,11 @@ impl Interrupter {
         self.signal.signal()
     }
 
+    /// The same, for an [`Alarm`].
+    pub fn wake_signal(&self) -> WakeSignal {
+        self.signal
+    }
+
     /// Ends the present or the next wait of the bound thread.
     ///
     /// Several calls before it wakes are one. A system call is made only if the
@@ -159,12 +166,16 @@ impl Interrupter {
             // The handler may have blocked the signal in this very context.
             self.signal.unblock();
         }
-        // Error numbers are the last page of the result's range.
-        if (-4095..0).contains(&result) {
-            return Err(Errno::from_raw(-result as i32));
-        }
-        Ok(result as usize)
+        outcome(result)
     }
+}
+
+/// Error numbers are the last page of the result's range.
+fn outcome(result: isize) -> Result<usize> {
+    if (-4095..0).contains(&result) {
+        return Err(Errno::from_raw(-result as i32));
+    }
+    Ok(result as usize)
 }
 
 /// The right of the bound thread to wait.
@@ -209,9 +220,16 @@ impl Bound<'_> {
         // call, and changes no signal mask. How it ends does not matter.
         let _ = unsafe { self.interrupter.blocking(libc::SYS_ppoll, args) };
     }
+}
 
-    /// [`ptrace::seize`], which [`Interrupter::interrupt`] ends with `EINTR`.
+impl Interrupter {
+    /// [`ptrace::seize`], which an [`Alarm`] ends with `EINTR`. Only on the bound thread is
+    /// it ended at all; on architectures without the assembly the kernel restarts it.
+    ///
+    /// [`interrupt`](Interrupter::interrupt) does not end it: under a storm of them nothing
+    /// would ever be seized.
     pub fn seize(&self, tid: Tid, options: ptrace::Options) -> Result<()> {
+        static NOBODY: AtomicU32 = AtomicU32::new(0);
         let args = [
             libc::PTRACE_SEIZE as usize,
             tid.as_raw() as usize,
@@ -220,8 +238,9 @@ impl Bound<'_> {
             0,
             0,
         ];
-        // SAFETY: PTRACE_SEIZE takes numbers only.
-        unsafe { self.interrupter.blocking(libc::SYS_ptrace, args) }.map(drop)
+        // SAFETY: PTRACE_SEIZE takes numbers only; the section reads the flag.
+        let result = unsafe { arch::check_and_call(&NOBODY, libc::SYS_ptrace, &args) };
+        outcome(result).map(drop)
     }
 }
 

@@ -103,7 +103,10 @@ impl Local {
             // Its birth stop comes by itself.
             Phase::Running if !state.started => Ok(()),
             // Two before the stop are one.
-            _ if state.interrupt == Interrupt::Asked => Ok(()),
+            _ if state.interrupt == Interrupt::Asked => {
+                state.quiet = false;
+                Ok(())
+            }
             Phase::Running | Phase::Listening => match ptrace::interrupt(slot.tid()) {
                 Ok(()) => {
                     // The one before may still be answered by itself.
@@ -111,6 +114,7 @@ impl Local {
                     state.interrupt = Interrupt::Asked;
                     // One stop answers both, and it is now waited for.
                     state.enter_mode = false;
+                    state.quiet = false;
                     Ok(())
                 }
                 Err(_) => Err(crate::Error::Gone(slot.tid())),

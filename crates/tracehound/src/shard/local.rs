@@ -4,19 +4,22 @@
 //! between two waits, use the same tables as the reaper without a lock. No borrow of a
 //! table is held while foreign code (a waker, a task, a destructor) runs.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tracehound_sys::Tid;
+use tracehound_sys::wake::Alarm;
 
+use super::attach::Attaches;
 use super::births::Births;
 use super::launch::Launches;
 use super::tasks::Tasks;
 use super::trees::Trees;
 use super::{Op, Shard};
 use crate::child::ChildCell;
+use crate::error::{Error, Result};
 use crate::slot::Slot;
 
 pub(crate) struct Local {
@@ -25,6 +28,7 @@ pub(crate) struct Local {
     pub(super) tracees: RefCell<HashMap<Tid, Arc<Slot>>>,
     /// The processes that this tracer made, until they are dead or detached.
     pub(super) children: RefCell<HashMap<Tid, Arc<ChildCell>>>,
+    pub(super) attaches: Attaches,
     pub(super) births: Births,
     pub(super) launches: Launches,
     pub(super) trees: Trees,
@@ -32,6 +36,7 @@ pub(crate) struct Local {
     /// Everything is being detached, and the thread ends when nothing is left.
     pub(super) closing: Cell<bool>,
     ops: RefCell<Vec<Op>>,
+    alarm: OnceCell<Alarm>,
 }
 
 thread_local! {
@@ -55,12 +60,16 @@ impl Local {
             shard,
             tracees: RefCell::default(),
             children: RefCell::default(),
+            attaches: Attaches::default(),
             births: Births::default(),
             launches: Launches::default(),
             trees: Trees::default(),
             closing: Cell::new(false),
             ops: RefCell::default(),
+            alarm: OnceCell::new(),
         });
+        // Now, while the queue of pending signals has room. An error is one when it is needed.
+        let _ = local.alarm();
         super::CURRENT_SHARD.set(local.shard.id);
         LOCAL.set(Some(Rc::clone(&local)));
         local
@@ -70,6 +79,19 @@ impl Local {
     pub(super) fn uninstall() {
         super::CURRENT_SHARD.set(0);
         LOCAL.set(None);
+    }
+
+    /// What ends a blocking call of this thread that nobody else would end.
+    pub(super) fn alarm(&self) -> Result<&Alarm> {
+        if let Some(alarm) = self.alarm.get() {
+            return Ok(alarm);
+        }
+        let alarm = Alarm::new(self.shard.interrupter().wake_signal());
+        let alarm = alarm.map_err(|source| Error::System {
+            call: "timer_create",
+            source,
+        })?;
+        Ok(self.alarm.get_or_init(|| alarm))
     }
 
     pub(super) fn tracee(&self, tid: Tid) -> Option<Arc<Slot>> {

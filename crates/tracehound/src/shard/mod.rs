@@ -15,7 +15,9 @@
 
 mod attach;
 mod births;
+mod claim;
 mod detach;
+mod hold;
 mod launch;
 mod local;
 mod reaper;
@@ -38,7 +40,7 @@ use crate::error::{Error, Result};
 use crate::slot::{Action, Slot};
 use crate::tracer::Handles;
 
-pub(crate) use attach::AttachPlan;
+pub(crate) use attach::{AttachPlan, Attached, Extent};
 pub(crate) use launch::{LaunchPlan, Launched};
 pub(crate) use local::Local;
 pub(crate) use thread::start;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tracehound_sys::wait::{self, OWN_TRACEES, Target};
 use tracehound_sys::wake::{Bound, Waited};
 
-use super::{Local, Shard};
+use super::{Local, Shard, attach};
 use crate::event::Event;
 use crate::slot::{End, Slot};
 use crate::spawner;
@@ -34,6 +34,7 @@ pub(super) fn run(shard: &Arc<Shard>) {
     while !local.closing.get() {
         attend(&local);
         local.tasks.poll();
+        local.advance_attaches();
         take_reports(&local, &bound);
     }
     wind_up(&local, &bound);
@@ -62,6 +63,9 @@ fn take_reports(local: &Local, bound: &Bound<'_>) {
         }
         return;
     }
+    // An attach that something holds up is tried again after a while.
+    let again = (!local.attaches.is_empty()).then(|| local.alarm().ok());
+    let _ringing = again.flatten().map(|alarm| alarm.ring_every(attach::TRY));
     match bound.wait(Target::All) {
         Ok(Waited::Report(report)) => {
             local.report(report);
@@ -98,6 +102,7 @@ fn drain(local: &Local) -> usize {
 fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
     local.tasks.clear();
     local.abort_launches();
+    local.abort_attaches();
     let tracees: Vec<_> = local.tracees.borrow().values().cloned().collect();
     for slot in &tracees {
         local.detach(slot);

@@ -43,6 +43,9 @@ impl Local {
     /// Turns a stop into the tracee's event.
     pub(super) fn stop_of(&self, slot: &Arc<Slot>, kind: StopKind) {
         let tid = slot.tid();
+        if slot.park(kind) {
+            return;
+        }
         let recorded = match kind {
             StopKind::Syscall => syscall_stop(slot, tid),
             StopKind::Signal(signal) => signal_stop(slot, tid, signal),
@@ -50,7 +53,7 @@ impl Local {
             StopKind::VforkDone => vfork_done(slot, tid),
             StopKind::Exit => exit_stop(slot, tid),
             StopKind::Seccomp => seccomp_stop(slot, tid),
-            StopKind::Trap if is_nobodys(slot) => return,
+            StopKind::Trap | StopKind::Group(_) if is_nobodys(slot, kind) => return,
             other => Ok(slot.record(|state| event_stop(state, other))),
         };
         match recorded {
@@ -131,9 +134,10 @@ impl Local {
 
 /// Whether nobody waits for this stop: it was wanted only to put the tracee into its resume
 /// mode, or is the second answer to one interrupt. Then it runs again.
-fn is_nobodys(slot: &Slot) -> bool {
+fn is_nobodys(slot: &Slot, kind: StopKind) -> bool {
     let mut state = slot.lock();
-    if state.detach || !state.started {
+    let answer = kind == StopKind::Trap || state.defies_group_stop;
+    if state.detach || !state.started || !answer {
         return false;
     }
     let how = if std::mem::take(&mut state.enter_mode) {
@@ -146,6 +150,7 @@ fn is_nobodys(slot: &Slot) -> bool {
         return false;
     };
     slot.resume_locked(&mut state, Action::Resume(how, None));
+    state.defies_group_stop = kind != StopKind::Trap;
     true
 }
 

@@ -52,7 +52,7 @@ impl Tracee {
         }
         match state.phase {
             Phase::Ended(_) => return Poll::Ready(None),
-            Phase::Stopped(_) if state.held && held == Held::Resumes => {
+            Phase::Stopped(_) if state.held && !state.stop_all && held == Held::Resumes => {
                 let action = state.implicit_action();
                 // An error: the tracer ends, and with it the stream.
                 let _ = self.resume_from(state, action);

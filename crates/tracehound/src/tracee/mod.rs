@@ -100,6 +100,13 @@ impl Tracee {
         state.birth.take_if(|child| child.tid() == birth.child)
     }
 
+    /// The child whose birth was not handed out, if it is a thread of this process.
+    pub(crate) fn take_unborn_thread(&mut self, process: Tid) -> Option<Tracee> {
+        let mut state = self.slot.lock_here().ok()?;
+        let is_thread = |child: &mut Tracee| child.tgid() == process;
+        state.birth.take_if(is_thread)
+    }
+
     /// [`take_child`](Tracee::take_child), if the child is a thread of this process.
     pub(crate) fn take_thread(&mut self, birth: &Birth, process: Tid) -> Option<Tracee> {
         let mut state = self.slot.lock_here().ok()?;

@@ -82,6 +82,9 @@ impl Tracee {
         let state = self.slot().lock_here()?;
         state.check_held(self.tid())?;
         check_signal(self.tid(), state.phase, signal)?;
+        if state.event_is_due() {
+            return Ok(());
+        }
         self.resume_from(state, Action::Resume(how, signal))
     }
 

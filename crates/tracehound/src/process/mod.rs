@@ -1,0 +1,131 @@
+//! All threads of a process as one.
+
+mod stop;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use tracehound_sys::Tid;
+
+use self::stream::{Ready, ThreadWaker};
+use crate::error::{Error, Result};
+use crate::shard::{AttachPlan, Shard};
+use crate::tracee::Tracee;
+
+/// The threads of an attached process.
+///
+/// A stream of the events of all its threads, each with the thread's id; asking for the
+/// next one resumes the thread whose event was handed out last. Threads that are born join,
+/// threads that end leave. Processes that it forks are not part of it: take them with
+/// [`thread`](Process::thread) and [`take_child`](Tracee::take_child), or they are
+/// detached.
+///
+/// Dropping it detaches all threads, which run on.
+pub struct Process {
+    pid: Tid,
+    threads: BTreeMap<Key, Thread>,
+    next_key: Key,
+    ready: Arc<Ready>,
+    shard: Arc<Shard>,
+    /// For threads that are found later.
+    plan: AttachPlan,
+}
+
+type Key = u64;
+
+struct Thread {
+    tracee: Tracee,
+    waker: Arc<ThreadWaker>,
+}
+
+impl Process {
+    pub(crate) fn new(pid: Tid, threads: Vec<Tracee>, shard: Arc<Shard>, plan: AttachPlan) -> Self {
+        let mut process = Process {
+            pid,
+            threads: BTreeMap::new(),
+            next_key: 0,
+            ready: Arc::default(),
+            shard,
+            plan,
+        };
+        for tracee in threads {
+            process.join(tracee);
+        }
+        process
+    }
+
+    fn join(&mut self, tracee: Tracee) {
+        let key = self.next_key;
+        self.next_key += 1;
+        let waker = ThreadWaker::new(key, &self.ready);
+        waker.queue();
+        self.threads.insert(key, Thread { tracee, waker });
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> Tid {
+        self.pid
+    }
+
+    /// The threads that are traced.
+    pub fn threads(&self) -> impl Iterator<Item = &Tracee> {
+        self.threads.values().map(|thread| &thread.tracee)
+    }
+
+    /// The thread with this id. Events that are awaited on it directly do not come on the
+    /// process's stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchProcess`] if it is none of those that are traced.
+    pub fn thread(&mut self, tid: impl Into<Tid>) -> Result<&mut Tracee> {
+        let tid = tid.into();
+        let thread = self
+            .threads
+            .values_mut()
+            .find(|thread| thread.tracee.tid() == tid)
+            .ok_or(Error::NoSuchProcess(tid))?;
+        thread.waker.queue();
+        Ok(&mut thread.tracee)
+    }
+
+    /// The threads, each to be handled by itself.
+    pub fn into_threads(self) -> Vec<Tracee> {
+        self.threads.into_values().map(|t| t.tracee).collect()
+    }
+
+    /// Detaches every thread; they run on. Afterwards the stream gives their terminal
+    /// events and ends.
+    ///
+    /// # Errors
+    ///
+    /// The first error of [`Tracee::detach`], after all have been tried. A thread that has
+    /// ended is no error.
+    ///
+    /// # Cancel safety
+    ///
+    /// The detach cannot be recalled; dropping the future only stops waiting for it.
+    pub async fn detach(&mut self) -> Result<()> {
+        let detach = self.threads.values_mut().map(|thread| {
+            thread.waker.queue();
+            thread.tracee.detach()
+        });
+        join_all(detach)
+            .await
+            .into_iter()
+            .find(|result| !matches!(result, Ok(()) | Err(Error::Gone(_) | Error::Detached(_))))
+            .unwrap_or(Ok(()))
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("pid", &self.pid)
+            .field("threads", &self.threads.len())
+            .finish_non_exhaustive()
+    }
+}

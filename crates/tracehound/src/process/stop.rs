@@ -1,0 +1,142 @@
+//! Stopping every thread of a process, and letting them go on.
+//!
+//! Complete means: afterwards no thread of the process runs. Each thread that is known is
+//! stopped; one that is being born then is known by its parent's event, in which the parent
+//! stopped; and since nothing runs that could make another, one look at the list of
+//! threads finds any that came to be while its maker was being seized.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tracehound_sys::ptrace::Options;
+
+use super::{Key, Process};
+use crate::error::Result;
+use crate::shard::Local;
+use crate::slot::{Phase, Slot};
+
+impl Process {
+    /// Stops every thread, also those that are being born: `PTRACE_INTERRUPT`.
+    ///
+    /// Resolves when no thread of the process runs. All of them are held then and take
+    /// requests through [`thread`](Process::thread). The stop itself is no event. Until
+    /// [`resume_all`](Process::resume_all), nothing resumes a thread but a request of its
+    /// own, for instance [`step`](crate::Tracee::step): asking for events does not.
+    ///
+    /// Those that had an event which was not handed out give it afterwards. Until then a
+    /// request that would resume such a thread does nothing: the event comes first. (One
+    /// that tells no more than a stop, as a group-stop's, is skipped.)
+    ///
+    /// A thread that sleeps uninterruptibly (a vfork parent until its child's exec) stops
+    /// when it can: put a time limit around this if the process may have one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shutdown`](crate::Error::Shutdown);
+    /// [`Error::Busy`](crate::Error::Busy) and
+    /// [`Error::NotPermitted`](crate::Error::NotPermitted) as for an attach, of a thread that
+    /// was not traced yet.
+    ///
+    /// # Cancel safety
+    ///
+    /// Some threads are stopped if the future is dropped: call it again, or
+    /// [`resume_all`](Process::resume_all).
+    pub async fn stop_all(&mut self) -> Result<()> {
+        let mut asked: Vec<Key> = Vec::new();
+        loop {
+            let new = self.threads.iter().filter(|(key, _)| !asked.contains(key));
+            let new: Vec<Key> = new.map(|(key, _)| *key).collect();
+            self.interrupt(&new).await?;
+            asked.extend(&new);
+            self.stopped(new).await;
+            let before = self.next_key;
+            self.join_unborn();
+            if self.next_key == before && self.plan.options.contains(Options::TRACECLONE) {
+                self.join_strays().await?;
+            }
+            if self.next_key == before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Lets every thread run that [`stop_all`](Process::stop_all) stopped, or whose event
+    /// was handed out: each in its resume mode, with the signal of a signal-delivery-stop,
+    /// listening in a group-stop. A thread whose event was not handed out stays in its stop
+    /// until it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shutdown`](crate::Error::Shutdown).
+    ///
+    /// # Cancel safety
+    ///
+    /// The resumes are made at the first poll and cannot be recalled.
+    pub async fn resume_all(&mut self) -> Result<()> {
+        let slots: Vec<_> = self.threads.values().map(|t| slot(&t.tracee)).collect();
+        for thread in self.threads.values() {
+            thread.waker.queue();
+        }
+        self.shard.run(move |_| {
+            for slot in &slots {
+                slot.release();
+            }
+        })
+    }
+
+    async fn interrupt(&self, keys: &[Key]) -> Result<()> {
+        let threads = keys.iter().filter_map(|key| self.threads.get(key));
+        let slots: Vec<_> = threads.map(|thread| slot(&thread.tracee)).collect();
+        // Awaited: from here on a stop is one that was made after this.
+        let stop = move |_: &Local| slots.iter().for_each(|slot| slot.stop());
+        self.shard.call(stop).await
+    }
+
+    /// Resolves when none of these runs.
+    async fn stopped(&mut self, mut keys: Vec<Key>) {
+        poll_fn(|cx| {
+            keys.retain(|key| {
+                let thread = self.threads.get(key);
+                thread.is_some_and(|thread| runs(thread.tracee.slot(), cx))
+            });
+            match keys.is_empty() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+        // Their wakers were not the stream's.
+        for thread in self.threads.values() {
+            thread.waker.queue();
+        }
+    }
+
+    /// The threads whose birth was not handed out yet.
+    fn join_unborn(&mut self) {
+        let pid = self.pid;
+        let born = |thread: &mut super::Thread| thread.tracee.take_unborn_thread(pid);
+        let born: Vec<_> = self.threads.values_mut().filter_map(born).collect();
+        born.into_iter().for_each(|tracee| self.join(tracee));
+    }
+
+    async fn join_strays(&mut self) -> Result<()> {
+        let strays = self.plan.rest().run(&self.shard).await?;
+        strays.tracees.into_iter().for_each(|t| self.join(t));
+        Ok(())
+    }
+}
+
+fn slot(tracee: &crate::Tracee) -> Arc<Slot> {
+    Arc::clone(tracee.slot())
+}
+
+/// Whether a thread that was asked to stop has not yet; then the task is woken when it has.
+fn runs(slot: &Slot, cx: &mut Context<'_>) -> bool {
+    let mut state = slot.lock();
+    let runs = matches!(state.phase, Phase::Running | Phase::Listening);
+    if runs {
+        state.waker = Some(cx.waker().clone());
+    }
+    runs
+}

@@ -1,0 +1,84 @@
+//! Stops that nobody is told of: the threads of a process that are all to be stopped.
+//!
+//! A thread that was interrupted for that alone is *parked*: held, with no event. Another
+//! stop that comes first does as well and keeps its event; the answer to the interrupt may
+//! then come when the thread is resumed, and is swallowed.
+
+use tracehound_sys::ptrace;
+use tracehound_sys::wait::StopKind;
+
+use crate::slot::{Interrupt, Phase, Slot, StopClass};
+
+impl Slot {
+    /// Stops the thread, if it is not stopped. On the tracer thread only.
+    pub(crate) fn stop(&self) {
+        let mut state = self.lock();
+        state.stop_all = true;
+        match state.phase {
+            Phase::Stopped(_) | Phase::Dying | Phase::Ended(_) => {}
+            // Its birth stop comes by itself.
+            Phase::Running if !state.started => {}
+            // One is under way, and its stop is handed out.
+            _ if state.interrupt == Interrupt::Asked => {}
+            Phase::Running | Phase::Listening => {
+                let under_way = std::mem::take(&mut state.enter_mode);
+                // An error: it is dead, and that is reported.
+                if under_way || ptrace::interrupt(self.tid()).is_ok() {
+                    state.leftover |= state.interrupt == Interrupt::Doubtful;
+                    state.interrupt = Interrupt::Asked;
+                    state.quiet = true;
+                }
+            }
+        }
+    }
+
+    /// Lets the thread run again as asking for its next event would. On the tracer thread
+    /// only.
+    pub(crate) fn release(&self) {
+        let mut state = self.lock();
+        if !std::mem::take(&mut state.stop_all) {
+            return;
+        }
+        if std::mem::take(&mut state.quiet) {
+            // The stop has not come yet, and nobody wants it any more.
+            state.interrupt = Interrupt::None;
+            state.leftover = true;
+        }
+        let mut birth = None;
+        if matches!(state.phase, Phase::Stopped(_)) && state.event.is_none() {
+            birth = state.birth.take();
+            let action = state.implicit_action();
+            self.resume_locked(&mut state, action);
+        }
+        drop(state);
+        // An untaken child is let go.
+        drop(birth);
+    }
+
+    /// Parks the thread, if this stop is the answer to an interrupt that was made for that.
+    pub(super) fn park(&self, kind: StopKind) -> bool {
+        let mut state = self.lock();
+        let answer = match kind {
+            StopKind::Trap => StopClass::Other,
+            // Interrupted in a group-stop: it reports that again.
+            StopKind::Group(_) if state.phase == Phase::Listening || state.defies_group_stop => {
+                StopClass::Group
+            }
+            _ => return false,
+        };
+        if state.detach || !state.started || !std::mem::take(&mut state.quiet) {
+            return false;
+        }
+        state.interrupt = Interrupt::None;
+        state.serial = state.serial.wrapping_add(1);
+        state.phase = Phase::Stopped(answer);
+        state.held = true;
+        state.event = None;
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+}
