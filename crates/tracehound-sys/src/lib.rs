@@ -16,6 +16,7 @@ mod process;
 pub mod ptrace;
 mod siginfo;
 mod signal;
+mod signal_set;
 pub mod spawn;
 pub mod thread;
 pub mod wait;
@@ -28,6 +29,7 @@ pub use per_process::PerProcess;
 pub use process::{Pidfd, reap, signal_process, signal_thread};
 pub use siginfo::SigInfo;
 pub use signal::{SIGNAL_MAX, Signal};
+pub use signal_set::SignalSet;
 
 /// The result of a system call.
 pub type Result<T> = std::result::Result<T, Errno>;

@@ -21,6 +21,10 @@ pub struct Status {
     pub threads: usize,
     /// Whether it is a kernel thread (Linux 6.8; `false` before).
     pub kernel_thread: bool,
+    /// Its seccomp mode: 0 for none, 1 for strict, 2 for filters.
+    pub seccomp: u32,
+    /// Its effective capabilities, a bit each.
+    pub capabilities: u64,
 }
 
 /// Reads `/proc/TID/status`.
@@ -53,6 +57,8 @@ fn parse_status(text: &[u8]) -> Option<Status> {
     let mut tracer = None;
     let mut threads = 0;
     let mut kernel_thread = false;
+    let mut seccomp = 0;
+    let mut capabilities = 0;
     for line in text.split(|&b| b == b'\n') {
         // The kernel escapes newlines in Name, so that no name makes a line.
         let Some(colon) = line.iter().position(|&b| b == b':') else {
@@ -66,6 +72,8 @@ fn parse_status(text: &[u8]) -> Option<Status> {
             b"TracerPid" => tracer = number(value),
             b"Threads" => threads = number(value).map_or(0, |n| n.as_raw().max(0) as usize),
             b"Kthread" => kernel_thread = value == b"1",
+            b"Seccomp" => seccomp = digits(value, 10).unwrap_or(0) as u32,
+            b"CapEff" => capabilities = digits(value, 16).unwrap_or(0),
             _ => {}
         }
     }
@@ -76,7 +84,13 @@ fn parse_status(text: &[u8]) -> Option<Status> {
         tracer: tracer?,
         threads,
         kernel_thread,
+        seccomp,
+        capabilities,
     })
+}
+
+fn digits(value: &[u8], radix: u32) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(value).ok()?, radix).ok()
 }
 
 fn number(value: &[u8]) -> Option<Tid> {
@@ -112,6 +126,12 @@ pub fn kernel_version() -> (u32, u32) {
         .map(|names| names.release().to_string_lossy().into_owned())
         .unwrap_or_default();
     parse_release(&release)
+}
+
+/// Whether the running kernel, going by its version, is older than this release (`"6.16"`).
+/// It may have what came later all the same: distributions add to the kernels that they ship.
+pub fn kernel_is_older_than(release: &str) -> bool {
+    kernel_version() < parse_release(release)
 }
 
 fn parse_release(release: &str) -> (u32, u32) {

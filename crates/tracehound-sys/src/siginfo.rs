@@ -38,10 +38,6 @@ impl SigInfo {
         &self.bytes
     }
 
-    pub(crate) const fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.bytes.as_mut_ptr()
-    }
-
     fn int(&self, at: usize) -> i32 {
         let b = &self.bytes;
         i32::from_ne_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])

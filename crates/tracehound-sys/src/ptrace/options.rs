@@ -24,5 +24,7 @@ bitflags! {
         const TRACESECCOMP = libc::PTRACE_O_TRACESECCOMP as u32;
         /// Kill the tracee when its tracer ends.
         const EXITKILL = libc::PTRACE_O_EXITKILL as u32;
+        /// The tracee's seccomp filters do nothing (Linux 4.3, for checkpointing).
+        const SUSPEND_SECCOMP = 1 << 21;
     }
 }

@@ -4,11 +4,13 @@
 //! programs too; the register set of `PTRACE_GETREGSET` would be the 32-bit one
 //! there. aarch64 has only the register set.
 
+#[cfg(target_arch = "x86_64")]
 use std::ffi::c_void;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use super::request;
+#[cfg(target_arch = "x86_64")]
+use super::{Request, call};
 use crate::{Result, Tid};
 
 /// The general registers of a tracee: `user_regs_struct`, to which it
@@ -174,8 +176,8 @@ pub fn getregs(tid: Tid) -> Result<Regs> {
     let mut regs: libc::user_regs_struct = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel writes one user_regs_struct, which `regs` is.
     unsafe {
-        request(
-            libc::PTRACE_GETREGS as super::RequestCode,
+        call(
+            Request::GETREGS,
             tid,
             std::ptr::null_mut(),
             (&raw mut regs).cast::<c_void>(),
@@ -194,19 +196,8 @@ pub fn getregs(tid: Tid) -> Result<Regs> {
 pub fn setregs(tid: Tid, regs: &Regs) -> Result<()> {
     let data = (&raw const regs.0).cast_mut().cast::<c_void>();
     // SAFETY: the kernel reads one user_regs_struct from `data`, and writes nothing.
-    unsafe {
-        request(
-            libc::PTRACE_SETREGS as super::RequestCode,
-            tid,
-            std::ptr::null_mut(),
-            data,
-        )
-    }
-    .map(drop)
+    unsafe { call(Request::SETREGS, tid, std::ptr::null_mut(), data) }.map(drop)
 }
-
-#[cfg(not(target_arch = "x86_64"))]
-const NT_PRSTATUS: *mut c_void = 1 as *mut c_void;
 
 /// `PTRACE_GETREGSET` of `NT_PRSTATUS` (Linux 2.6.34): the general registers.
 ///
@@ -216,26 +207,16 @@ const NT_PRSTATUS: *mut c_void = 1 as *mut c_void;
 /// whose register set has another layout.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn getregs(tid: Tid) -> Result<Regs> {
-    // SAFETY: the structure is made of integers, for which zero is a value.
-    let mut regs: libc::user_regs_struct = unsafe { std::mem::zeroed() };
-    let mut iov = libc::iovec {
-        iov_base: (&raw mut regs).cast(),
-        iov_len: size_of::<libc::user_regs_struct>(),
-    };
-    // SAFETY: the kernel writes at most iov_len bytes to iov_base, which is
-    // `regs`, and the length to `iov`.
-    unsafe {
-        request(
-            libc::PTRACE_GETREGSET as super::RequestCode,
-            tid,
-            NT_PRSTATUS,
-            (&raw mut iov).cast(),
-        )?;
-    }
-    if iov.iov_len != size_of::<libc::user_regs_struct>() {
+    let mut bytes = [0; size_of::<libc::user_regs_struct>()];
+    let len = super::regset::read_regset(tid, super::RegSet::PRSTATUS, &mut bytes)?;
+    if len != bytes.len() {
         return Err(nix::errno::Errno::EOPNOTSUPP);
     }
-    Ok(Regs(regs))
+    // SAFETY: as many bytes as the structure has, which is made of integers without
+    // padding.
+    Ok(Regs(unsafe {
+        std::ptr::read_unaligned(bytes.as_ptr().cast())
+    }))
 }
 
 /// `PTRACE_SETREGSET` of `NT_PRSTATUS` (Linux 2.6.34): writes the general registers.
@@ -246,19 +227,5 @@ pub fn getregs(tid: Tid) -> Result<Regs> {
 /// not have.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn setregs(tid: Tid, regs: &Regs) -> Result<()> {
-    let mut iov = libc::iovec {
-        iov_base: (&raw const regs.0).cast_mut().cast(),
-        iov_len: size_of::<libc::user_regs_struct>(),
-    };
-    // SAFETY: the kernel reads iov_len bytes from `regs` and writes the length
-    // to `iov`.
-    unsafe {
-        request(
-            libc::PTRACE_SETREGSET as super::RequestCode,
-            tid,
-            NT_PRSTATUS,
-            (&raw mut iov).cast(),
-        )
-    }
-    .map(drop)
+    super::setregset(tid, super::RegSet::PRSTATUS, regs.as_bytes()).map(drop)
 }

@@ -1,14 +1,14 @@
-//! `PTRACE_GET_SYSCALL_INFO` (Linux 5.3).
+//! `PTRACE_GET_SYSCALL_INFO` (Linux 5.3) and `PTRACE_SET_SYSCALL_INFO` (Linux 6.16).
 //!
 //! The only reliable way to tell a syscall-enter-stop from a syscall-exit-stop:
 //! counting stops goes wrong after an attach, an exec and a change of the resume
 //! mode. Registers alone cannot tell `int 0x80` from `syscall` on x86_64; the
 //! architecture given here can.
 
-use std::ffi::c_void;
 use std::fmt;
+use std::ptr;
 
-use super::request;
+use super::{Request, call, read_into};
 use crate::{Result, Tid};
 
 /// The architecture of a system call, as audit(7) numbers it (`AUDIT_ARCH_…`).
@@ -175,7 +175,7 @@ struct Raw {
     words: [u64; 8],
 }
 
-const GET_SYSCALL_INFO: super::RequestCode = 0x420e;
+const OP_NONE: u8 = 0;
 const OP_ENTRY: u8 = 1;
 const OP_EXIT: u8 = 2;
 const OP_SECCOMP: u8 = 3;
@@ -187,14 +187,58 @@ const OP_SECCOMP: u8 = 3;
 /// `ESRCH` if the tracee is not stopped, `EIO` on a kernel without the request.
 pub fn get_syscall_info(tid: Tid) -> Result<SyscallInfo> {
     let mut raw = Raw::default();
-    let size = size_of::<Raw>() as *mut c_void;
+    let size = ptr::without_provenance_mut(size_of::<Raw>());
     // SAFETY: the kernel writes at most `size` bytes to `raw`, whose fields are
     // integers.
-    unsafe { request(GET_SYSCALL_INFO, tid, size, (&raw mut raw).cast())? };
+    unsafe { read_into(Request::GET_SYSCALL_INFO, tid, size, &mut raw)? };
     Ok(raw.decode())
 }
 
+/// `PTRACE_SET_SYSCALL_INFO` (Linux 6.16): changes the number and arguments of the call at
+/// its entry or seccomp stop, or its result at its exit. The instruction and stack pointers
+/// and the architecture are not looked at. The number -1 skips the call; its arguments are
+/// then not written.
+///
+/// # Errors
+///
+/// `EIO` on a kernel without the request; `EINVAL` if the tracee is in another kind of stop
+/// than the one described; `ERANGE` for a number or an argument that the architecture has
+/// no room for.
+pub fn set_syscall_info(tid: Tid, info: &SyscallInfo) -> Result<()> {
+    let raw = Raw::encode(info);
+    let size = ptr::without_provenance_mut(size_of::<Raw>());
+    let data = (&raw const raw).cast_mut().cast();
+    // SAFETY: the kernel reads `size` bytes of `raw`, and writes nothing.
+    unsafe { call(Request::SET_SYSCALL_INFO, tid, size, data) }.map(drop)
+}
+
 impl Raw {
+    fn encode(info: &SyscallInfo) -> Raw {
+        let call = |entry: &SyscallEntry, data: u32| {
+            let [a, b, c, d, e, f] = entry.args;
+            // The field is an int, with padding behind it.
+            let data = u64::from_ne_bytes(pad(data.to_ne_bytes()));
+            [entry.nr, a, b, c, d, e, f, data]
+        };
+        let (op, words) = match &info.op {
+            SyscallOp::None => (OP_NONE, [0; 8]),
+            SyscallOp::Entry(entry) => (OP_ENTRY, call(entry, 0)),
+            SyscallOp::Seccomp { entry, data } => (OP_SECCOMP, call(entry, *data)),
+            SyscallOp::Exit { value, is_error } => {
+                let is_error = u64::from_ne_bytes(pad([u8::from(*is_error), 0, 0, 0]));
+                (OP_EXIT, [*value as u64, is_error, 0, 0, 0, 0, 0, 0])
+            }
+        };
+        Raw {
+            op,
+            arch: info.arch.as_raw(),
+            instruction_pointer: info.instruction_pointer,
+            stack_pointer: info.stack_pointer,
+            words,
+            ..Raw::default()
+        }
+    }
+
     fn decode(&self) -> SyscallInfo {
         let arch = Arch(self.arch);
         let [nr, a, b, c, d, e, f, data] = self.words;
@@ -227,6 +271,11 @@ impl Raw {
             },
         }
     }
+}
+
+/// Four bytes at the beginning of a word.
+const fn pad([a, b, c, d]: [u8; 4]) -> [u8; 8] {
+    [a, b, c, d, 0, 0, 0, 0]
 }
 
 #[cfg(test)]
@@ -263,6 +312,8 @@ mod tests {
             if let SyscallOp::Entry(entry) = info.op {
                 prop_assert!(!entry.to_string().is_empty());
             }
+            // What the kernel gave can be given back.
+            prop_assert_eq!(Raw::encode(&info).decode(), info);
         }
     }
 }

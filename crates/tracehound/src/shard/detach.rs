@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use tracehound_sys::{Errno, Signal, Tid, ptrace};
+use tracehound_sys::ptrace::{self, PEEK_SIGINFO_MAX, SignalQueue};
+use tracehound_sys::{Errno, Signal, Tid};
 
 use super::Local;
 use super::stops::is_step;
@@ -160,11 +161,13 @@ fn own_signal(class: StopClass) -> Option<Signal> {
 /// signal, has overtaken it.
 fn is_step_due(slot: &Slot) -> bool {
     slot.lock().stepping
-        && ptrace::peek_siginfo(slot.tid()).is_ok_and(|pending| {
-            pending
-                .iter()
-                .any(|info| info.signal() == Signal::SIGTRAP && is_step(info, true))
-        })
+        && ptrace::peek_siginfo(slot.tid(), SignalQueue::Thread, 0, PEEK_SIGINFO_MAX).is_ok_and(
+            |pending| {
+                pending
+                    .iter()
+                    .any(|info| info.signal() == Signal::SIGTRAP && is_step(info, true))
+            },
+        )
 }
 
 /// On the tracer thread the id cannot be another's: only this thread reaps it.
