@@ -2,7 +2,10 @@
 
 use std::io;
 
+use tracehound_sys::ptrace::RegSet;
 use tracehound_sys::{Errno, Signal, Tid};
+
+pub use crate::explain::Privilege;
 
 /// The result of what tracehound does.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -86,7 +89,7 @@ pub enum Error {
         tid: Tid,
         /// The address.
         address: u64,
-        /// The system's error: `EFAULT`, or `EPERM`.
+        /// The system's error: `EFAULT`, `EPERM`, or `EIO` from a request.
         source: Errno,
     },
 
@@ -101,6 +104,47 @@ pub enum Error {
         what: &'static str,
         /// The first version that has it.
         since: &'static str,
+    },
+
+    /// The running kernel is new enough, but was built without something.
+    #[error("{what} needs a kernel with {option}")]
+    NotConfigured {
+        /// What.
+        what: &'static str,
+        /// The kernel's build option.
+        option: &'static str,
+    },
+
+    /// The machine's architecture, or its processor, has no such thing.
+    #[error("this machine has no {what}")]
+    Architecture {
+        /// What.
+        what: &'static str,
+    },
+
+    /// The kernel, the processor, or this thread has no such register set.
+    #[error("tracee {tid} has no register set {set}")]
+    NoRegisterSet {
+        /// The tracee.
+        tid: Tid,
+        /// The set.
+        set: RegSet,
+    },
+
+    /// All debug registers of the tracee are in use.
+    #[error("no debug register of tracee {tid} is free")]
+    NoFreeDebugRegister {
+        /// The tracee.
+        tid: Tid,
+    },
+
+    /// A request for which being the tracer is not enough.
+    #[error("{request} takes {lacks}")]
+    NotPrivileged {
+        /// The ptrace(2) request.
+        request: &'static str,
+        /// What this process lacks.
+        lacks: Privilege,
     },
 
     /// A program could not be started. The error is the one that
@@ -181,8 +225,12 @@ impl From<Error> for io::Error {
                 let kind = match &other {
                     Error::Gone(_) | Error::NoSuchProcess(_) => io::ErrorKind::NotFound,
                     Error::NotPermitted { .. } => io::ErrorKind::PermissionDenied,
-                    Error::Unsupported { .. } => io::ErrorKind::Unsupported,
                     Error::Busy(_) => io::ErrorKind::TimedOut,
+                    Error::NotPrivileged { .. } => io::ErrorKind::PermissionDenied,
+                    Error::Unsupported { .. }
+                    | Error::NotConfigured { .. }
+                    | Error::Architecture { .. }
+                    | Error::NoRegisterSet { .. } => io::ErrorKind::Unsupported,
                     Error::Shutdown => io::ErrorKind::BrokenPipe,
                     Error::NoSuchSignal(_)
                     | Error::InvalidArgument(_)

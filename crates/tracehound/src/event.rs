@@ -31,8 +31,13 @@ pub enum Event {
     Continued,
     /// The answer to [`interrupt`](crate::Control::interrupt).
     Interrupted,
-    /// One instruction was executed in [`step`](crate::Tracee::step).
+    /// One instruction was executed in [`step`](crate::Tracee::step) or
+    /// [`sysemu_step`](crate::Tracee::sysemu_step), or some in
+    /// [`block_step`](crate::Tracee::block_step).
     Step,
+    /// A breakpoint in a debug register was met, which
+    /// [`set_hardware_breakpoint`](crate::Tracee::set_hardware_breakpoint) had put there.
+    HardwareBreakpoint(HardwareStop),
     /// The tracee forked: `PTRACE_EVENT_FORK`.
     Fork(Birth),
     /// The tracee vforked; it sleeps until the child calls exec or ends:
@@ -148,6 +153,13 @@ plain_data! {
         /// The signal.
         signal: Signal,
         /// Why it was sent: `PTRACE_GETSIGINFO`.
+        info: SigInfo,
+    }
+
+    /// A stop at a breakpoint in a debug register. Which one:
+    /// [`fired_hardware_breakpoints`](crate::Tracee::fired_hardware_breakpoints).
+    HardwareStop {
+        /// The siginfo of the `SIGTRAP`, which the program does not get.
         info: SigInfo,
     }
 

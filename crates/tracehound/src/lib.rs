@@ -2,7 +2,7 @@
 //!
 //! A tracee (one traced thread) is a [`Stream`](futures_core::Stream) of [`Event`]s plus
 //! async methods ([`cont`](Tracee::cont), [`step`](Tracee::step),
-//! [`getregs`](Tracee::getregs), …). Tracer logic is ordinary async code: one task for each
+//! [`getregs`](Tracee::getregs), …; [`requests`] lists them all). Tracer logic is ordinary async code: one task for each
 //! tracee, thousands of them, inside a program that has other work to do.
 //!
 //! ```
@@ -72,7 +72,9 @@ mod command;
 mod control;
 mod error;
 pub mod event;
+mod explain;
 mod process;
+pub mod requests;
 mod shard;
 mod slot;
 mod spawner;
@@ -83,7 +85,7 @@ pub use attach::{Attach, AttachThread};
 pub use child::Child;
 pub use command::{Command, Follow, Stdio};
 pub use control::Control;
-pub use error::{Error, Refusal, Result};
+pub use error::{Error, Privilege, Refusal, Result};
 pub use event::Event;
 pub use process::Process;
 pub use tracee::{PinnedError, PinnedTask, Tracee};

@@ -117,6 +117,9 @@ pub(crate) struct State {
     pub(crate) started: bool,
     /// It was resumed for a single step whose `SIGTRAP` has not been reported.
     pub(crate) stepping: bool,
+    /// There were breakpoints in its debug registers, or may have been. Some may be there
+    /// still, and the `SIGTRAP` of one may not have been reported.
+    pub(crate) hardware: bool,
     /// A second answer to one interrupt may come; nobody waits for it.
     pub(crate) leftover: bool,
     /// It was made to run in spite of a group-stop, in which an interrupt is answered by
@@ -174,6 +177,7 @@ impl Slot {
                 birth: None,
                 started: false,
                 stepping: false,
+                hardware: false,
                 leftover: false,
                 defies_group_stop: false,
                 interrupt: Interrupt::None,
@@ -232,7 +236,7 @@ impl Slot {
     pub(crate) fn heritage(&self) -> Heritage {
         Heritage {
             mode: self.lock().mode,
-            options: Options::from_bits_retain(self.options.load(Ordering::Relaxed)),
+            options: self.options(),
             tree: self.tree,
         }
     }
@@ -321,8 +325,8 @@ impl Slot {
     /// Makes a request of a held tracee. On the tracer thread only.
     pub(crate) fn request_now<R>(
         &self,
-        request: &'static str,
         f: impl FnOnce(Tid) -> tracehound_sys::Result<R>,
+        explain: impl FnOnce(Tid, Errno) -> Error,
     ) -> Result<R> {
         let mut state = self.lock();
         let tid = self.tid();
@@ -333,12 +337,18 @@ impl Slot {
                 state.held = false;
                 Error::Gone(tid)
             }
-            Errno::EINVAL | Errno::EIO => Error::WrongStop { request, tid },
-            source => Error::System {
-                call: request,
-                source,
-            },
+            errno => explain(tid, errno),
         })
+    }
+
+    /// The options that it is traced with.
+    pub(crate) fn options(&self) -> Options {
+        Options::from_bits_retain(self.options.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the options have been changed.
+    pub(crate) fn set_options(&self, options: Options) {
+        self.options.store(options.bits(), Ordering::Relaxed);
     }
 }
 
@@ -397,7 +407,7 @@ impl State {
                 }
                 self.phase = Phase::Running;
                 self.resumed = how;
-                self.stepping |= how == ResumeKind::Step;
+                self.stepping |= how.is_stepping();
                 if how != ResumeKind::Syscall {
                     // Its exit is not seen, and that of a later call is not taken for it.
                     self.call = None;
@@ -424,6 +434,7 @@ mod tests {
             birth: None,
             started: true,
             stepping: false,
+            hardware: false,
             leftover: false,
             defies_group_stop: false,
             interrupt: Interrupt::None,

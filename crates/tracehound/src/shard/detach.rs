@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use tracehound_sys::ptrace::{self, PEEK_SIGINFO_MAX, SignalQueue};
-use tracehound_sys::{Errno, Signal, Tid};
+use tracehound_sys::{Errno, SigInfo, Signal, Tid};
 
 use super::Local;
-use super::stops::is_step;
+use super::stops::{is_hardware_breakpoint, is_step};
 use crate::event::Event;
 use crate::slot::{Action, End, Interrupt, Phase, Slot, StopClass};
 use crate::spawner;
@@ -39,9 +39,9 @@ impl Local {
 
     /// Detaches a stopped tracee as if nobody had watched.
     pub(super) fn finish_detach(&self, slot: &Arc<Slot>, class: StopClass) {
-        if is_step_due(slot) {
-            // Its SIGTRAP would kill the thread. It is reported at once, as a step, and the
-            // tracee detached from there.
+        if is_trap_due(slot) {
+            // It would kill the thread. It is reported at once, as what it is, and the tracee
+            // detached from there.
             let signal = own_signal(class);
             let mut state = slot.lock();
             state.detach = true;
@@ -53,7 +53,7 @@ impl Local {
 
     /// Detaches a tracee that its user holds: the signal of the stop is suppressed.
     pub(crate) fn detach_held(&self, slot: &Arc<Slot>) {
-        if is_step_due(slot) {
+        if is_trap_due(slot) {
             self.finish_detach(slot, StopClass::Other);
         } else {
             self.detach_now(slot, None);
@@ -66,6 +66,11 @@ impl Local {
         let child = self.children.borrow_mut().remove(&tid);
         // While it is still ours, so that the id cannot be another's.
         let pidfd = child.as_ref().map(|_| spawner::open_pidfd(tid));
+        if slot.lock().hardware {
+            // They would stay, and kill the thread that nobody traces. An error: it is dead,
+            // or there are none on this machine.
+            let _ = ptrace::clear_all_hardware_breakpoints(tid);
+        }
         match ptrace::detach(tid, signal) {
             Ok(()) => {
                 if let (Some(child), Some(pidfd)) = (child, pidfd) {
@@ -157,17 +162,36 @@ fn own_signal(class: StopClass) -> Option<Signal> {
     }
 }
 
-/// Whether the `SIGTRAP` of a single step waits to be delivered: an interrupt, or another
-/// signal, has overtaken it.
-fn is_step_due(slot: &Slot) -> bool {
-    slot.lock().stepping
-        && ptrace::peek_siginfo(slot.tid(), SignalQueue::Thread, 0, PEEK_SIGINFO_MAX).is_ok_and(
-            |pending| {
-                pending
-                    .iter()
-                    .any(|info| info.signal() == Signal::SIGTRAP && is_step(info, true))
-            },
-        )
+/// Whether the `SIGTRAP` of a single step, or of a breakpoint in a debug register, waits to be
+/// delivered: an interrupt, or another signal, has overtaken it.
+fn is_trap_due(slot: &Slot) -> bool {
+    let state = slot.lock();
+    let (stepping, hardware) = (state.stepping, state.hardware);
+    drop(state);
+    (stepping || hardware)
+        && has_pending(slot.tid(), |info| {
+            info.signal() == Signal::SIGTRAP
+                && (is_step(info, stepping) || hardware && is_hardware_breakpoint(info))
+        })
+}
+
+/// Whether such a signal waits to be delivered to this thread. Of a queue that is longer than
+/// any program makes it, the beginning is looked at.
+fn has_pending(tid: Tid, is_it: impl Fn(&SigInfo) -> bool) -> bool {
+    const MOST: u64 = 4096;
+    let mut offset = 0;
+    while offset < MOST {
+        let chunk = ptrace::peek_siginfo(tid, SignalQueue::Thread, offset, PEEK_SIGINFO_MAX);
+        let chunk = chunk.unwrap_or_default();
+        if chunk.iter().any(&is_it) {
+            return true;
+        }
+        if chunk.len() < PEEK_SIGINFO_MAX {
+            return false;
+        }
+        offset += chunk.len() as u64;
+    }
+    false
 }
 
 /// On the tracer thread the id cannot be another's: only this thread reaps it.

@@ -7,14 +7,14 @@
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use tracehound_sys::ptrace::{self, SyscallOp};
+use tracehound_sys::ptrace::{self, ResumeKind, SyscallOp};
 use tracehound_sys::wait::{Report, StopKind, StopStatus, WaitStatus};
 use tracehound_sys::{Errno, SigInfo, Signal, Tid};
 
 use super::Local;
 use crate::event::{
-    Birth, Event, Exec, Exiting, GroupStop, Replaced, Seccomp, SignalStop, Started, SyscallEnter,
-    SyscallExit, Unknown,
+    Birth, Event, Exec, Exiting, GroupStop, HardwareStop, Replaced, Seccomp, SignalStop, Started,
+    SyscallEnter, SyscallExit, Unknown,
 };
 use crate::slot::{Action, End, Interrupt, Phase, Recorded, Slot, State, StopClass};
 
@@ -160,6 +160,10 @@ fn syscall_stop(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
         let event = match info.op {
             SyscallOp::Entry(call) => {
                 state.call = Some(call);
+                if state.resumed == ResumeKind::SysemuStep {
+                    // The step ends here; no SIGTRAP follows for a call that is not made.
+                    state.stepping = false;
+                }
                 Event::SyscallEnter(SyscallEnter {
                     call,
                     instruction_pointer: info.instruction_pointer,
@@ -217,6 +221,12 @@ fn signal_stop(slot: &Slot, tid: Tid, signal: Signal) -> Result<Recorded, Errno>
             state.stepping = false;
             return (StopClass::Other, Event::Step);
         }
+        if state.hardware && is_hardware_breakpoint(&info) {
+            return (
+                StopClass::Other,
+                Event::HardwareBreakpoint(HardwareStop { info }),
+            );
+        }
         let stop = SignalStop { signal, info };
         (StopClass::Signal(signal), Event::Signal(stop))
     }))
@@ -243,6 +253,13 @@ pub(super) fn is_step(info: &SigInfo, stepping: bool) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a `SIGTRAP` comes from a breakpoint in a debug register. A program cannot put one
+/// there itself.
+pub(super) fn is_hardware_breakpoint(info: &SigInfo) -> bool {
+    const TRAP_HWBKPT: i32 = 4;
+    info.signal() == Signal::SIGTRAP && info.code() == TRAP_HWBKPT
 }
 
 fn vfork_done(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {

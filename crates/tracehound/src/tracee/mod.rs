@@ -4,10 +4,17 @@
 //! elsewhere it is queued, and a resume needs no reply. What a tracee may be asked, and
 //! when, is decided by its slot's state, never by an error number.
 
+mod debug;
 mod events;
 pub(crate) mod memory;
+mod options;
 mod pinned;
+mod registers;
 mod requests;
+mod seccomp;
+mod signals;
+mod syscalls;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;
@@ -76,7 +83,7 @@ impl Tracee {
     }
 
     /// How asking for the next event resumes this tracee from now on. Inherited by
-    /// tracees that it makes.
+    /// tracees that it makes. A mode that the architecture lacks resumes by `PTRACE_CONT`.
     pub fn set_resume_mode(&mut self, mode: ResumeKind) {
         if let Ok(mut state) = self.slot.lock_here() {
             state.mode = mode;

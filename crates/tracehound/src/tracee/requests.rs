@@ -1,15 +1,17 @@
-//! Requests to a held tracee: resuming, detaching, registers, siginfo.
+//! Requests to a held tracee: how they are made, and those that let go of it: resuming,
+//! detaching.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::sync::oneshot;
-use tracehound_sys::ptrace::{self, Regs, ResumeKind};
-use tracehound_sys::{SigInfo, Signal, Tid};
+use tracehound_sys::ptrace::{Request, ResumeKind};
+use tracehound_sys::{Errno, Signal, Tid};
 
 use super::Tracee;
 use crate::error::{Error, Result};
+use crate::explain::explain;
 use crate::shard::{Local, Op};
 use crate::slot::{Action, End, Phase, Slot, StopClass};
 
@@ -24,7 +26,8 @@ macro_rules! resuming {
             ///
             /// # Errors
             ///
-            /// [`Error::Running`], [`Error::Gone`], [`Error::Detached`], [`Error::Shutdown`].
+            /// [`Error::Running`], [`Error::Gone`], [`Error::Detached`], [`Error::Shutdown`];
+            /// [`Error::Architecture`] where there is no such request.
             ///
             /// # Cancel safety
             ///
@@ -70,12 +73,25 @@ impl Tracee {
         /// [`step`](Tracee::step), delivering this signal in place of the one that stopped
         /// the tracee: into the first instruction of its handler.
         step_with => Step;
+        /// Executes instructions up to the next branch that is taken:
+        /// `PTRACE_SINGLEBLOCK` (x86). Hypervisors often do not pass this on: then it is one
+        /// instruction, as in [`step`](Tracee::step).
+        block_step,
+        /// [`block_step`](Tracee::block_step), delivering this signal in place of the one
+        /// that stopped the tracee.
+        block_step_with => Block;
         /// Resumes until the next system call, which is seen and not made:
         /// `PTRACE_SYSEMU` (x86; Linux 5.3 on arm64).
         sysemu,
         /// [`sysemu`](Tracee::sysemu), delivering this signal in place of the one that
         /// stopped the tracee.
         sysemu_with => Sysemu;
+        /// Executes one instruction; a system call is seen and not made:
+        /// `PTRACE_SYSEMU_SINGLESTEP` (x86; Linux 5.3 on arm64).
+        sysemu_step,
+        /// [`sysemu_step`](Tracee::sysemu_step), delivering this signal in place of the one
+        /// that stopped the tracee.
+        sysemu_step_with => SysemuStep;
     }
 
     fn resume(&self, how: ResumeKind, signal: Option<Signal>) -> Result<()> {
@@ -84,6 +100,11 @@ impl Tracee {
         check_signal(self.tid(), state.phase, signal)?;
         if state.event_is_due() {
             return Ok(());
+        }
+        if how.request().code().is_none() {
+            return Err(Error::Architecture {
+                what: how.request().name(),
+            });
         }
         self.resume_from(state, Action::Resume(how, signal))
     }
@@ -184,83 +205,33 @@ impl Tracee {
         .await
     }
 
-    /// The general registers: `PTRACE_GETREGS`, or `PTRACE_GETREGSET` where that is
-    /// missing.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Running`], [`Error::Gone`], [`Error::Detached`], [`Error::Shutdown`].
-    ///
-    /// # Cancel safety
-    ///
-    /// This method is cancel safe: the tracee does not change.
-    pub async fn getregs(&self) -> Result<Regs> {
-        self.request("PTRACE_GETREGS", ptrace::getregs).await
-    }
-
-    /// Writes the general registers: `PTRACE_SETREGS`, or `PTRACE_SETREGSET` where that is
-    /// missing.
-    ///
-    /// # Errors
-    ///
-    /// As [`getregs`](Tracee::getregs); [`Error::WrongStop`] for values that user code may
-    /// not have.
-    ///
-    /// # Cancel safety
-    ///
-    /// A request that was sent cannot be recalled: the registers may have been written.
-    pub async fn setregs(&mut self, regs: &Regs) -> Result<()> {
-        let regs = *regs;
-        self.request("PTRACE_SETREGS", move |tid| ptrace::setregs(tid, &regs))
+    /// Makes a request on the tracer thread, of a held tracee.
+    pub(super) async fn request<R: Send + 'static>(
+        &self,
+        request: Request,
+        f: impl FnOnce(Tid) -> tracehound_sys::Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.request_explained(f, move |tid, errno| explain(request, tid, errno))
             .await
     }
 
-    /// The signal that caused the stop: `PTRACE_GETSIGINFO`.
-    ///
-    /// # Errors
-    ///
-    /// As [`getregs`](Tracee::getregs); [`Error::WrongStop`] in a stop that has none.
-    ///
-    /// # Cancel safety
-    ///
-    /// This method is cancel safe: the tracee does not change.
-    pub async fn getsiginfo(&self) -> Result<SigInfo> {
-        self.request("PTRACE_GETSIGINFO", ptrace::getsiginfo).await
-    }
-
-    /// Changes the signal about to be delivered: `PTRACE_SETSIGINFO`.
-    ///
-    /// # Errors
-    ///
-    /// As [`getsiginfo`](Tracee::getsiginfo).
-    ///
-    /// # Cancel safety
-    ///
-    /// A request that was sent cannot be recalled: the siginfo may have been written.
-    pub async fn setsiginfo(&mut self, info: &SigInfo) -> Result<()> {
-        let info = *info;
-        self.request("PTRACE_SETSIGINFO", move |tid| {
-            ptrace::setsiginfo(tid, &info)
-        })
-        .await
-    }
-
-    /// Makes a request on the tracer thread, of a held tracee.
-    async fn request<R: Send + 'static>(
+    /// Makes a request on the tracer thread, of a held tracee, whose errors are not explained
+    /// by the request alone.
+    pub(super) async fn request_explained<R: Send + 'static>(
         &self,
-        name: &'static str,
         f: impl FnOnce(Tid) -> tracehound_sys::Result<R> + Send + 'static,
+        explain: impl FnOnce(Tid, Errno) -> Error + Send + 'static,
     ) -> Result<R> {
         let shard = &self.slot().shard;
         if shard.is_current() {
-            return self.slot().request_now(name, f);
+            return self.slot().request_now(f, explain);
         }
         self.slot().lock_here()?.check_held(self.tid())?;
         let (reply, answer) = oneshot::channel();
         let slot = Arc::clone(self.slot());
         shard.push(Op::Call(Box::new(move |_| {
             // Whoever asked may have gone.
-            let _ = reply.send(slot.request_now(name, f));
+            let _ = reply.send(slot.request_now(f, explain));
         })))?;
         answer.await.map_err(|_| Error::Shutdown)?
     }
