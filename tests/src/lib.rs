@@ -14,7 +14,7 @@ pub use tracehound;
 use tracehound_sys::{Tid, proc};
 
 pub use host::{dispositions, set_action, sibling, stays_asleep, thread_file, trace_births};
-pub use observe::{end, line, lines, start, to_the_end};
+pub use observe::{end, if_there_is, line, lines, next_mark, start, to_the_end};
 pub use places::{in_a_task, in_place, pinned};
 pub use ward::Ward;
 

@@ -111,3 +111,45 @@ pub async fn end(tracee: &mut Tracee) -> Event {
     let last = to_the_end(tracee).await.pop();
     last.expect("it has an end")
 }
+
+/// Goes on, by syscall-stops, to the puppet's next mark, and gives what it says.
+///
+/// # Panics
+///
+/// If anything else than system calls comes before.
+pub async fn next_mark(tracee: &mut Tracee) -> [u64; 3] {
+    loop {
+        tracee.syscall().await.expect("syscall");
+        match soon("a mark", tracee.wait()).await {
+            Some(Event::SyscallEnter(enter)) if enter.call.name() == Some("getppid") => {
+                let [a, b, c, ..] = enter.call.args;
+                return [a, b, c];
+            }
+            Some(Event::SyscallEnter(_) | Event::SyscallExit(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The result of a request that not every kernel and machine has; says so where it is
+/// missing.
+///
+/// # Panics
+///
+/// If it failed for another reason.
+pub fn if_there_is<T>(result: tracehound::Result<T>) -> Option<T> {
+    use tracehound::Error;
+    match result {
+        Ok(value) => Some(value),
+        Err(
+            error @ (Error::Unsupported { .. }
+            | Error::NotConfigured { .. }
+            | Error::Architecture { .. }
+            | Error::NoRegisterSet { .. }),
+        ) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}

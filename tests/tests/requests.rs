@@ -2,6 +2,7 @@
 //! detached, was never there.
 
 use futures::StreamExt;
+use tracehound::requests::{FpRegs, HardwareBreakpoint, RegSet, SignalQueue, SignalSet};
 use tracehound::{Control, Error, Event, Regs, Result, SigInfo, Signal, Tid, Tracee, Tracer};
 use tracehound_sys::signal_process;
 use tracehound_tests::{
@@ -21,10 +22,44 @@ async fn every_request(tracee: &mut Tracee, regs: &Regs) -> Vec<(&'static str, R
         ("setregs", tracee.setregs(regs).await),
         ("getsiginfo", tracee.getsiginfo().await.map(drop)),
         ("setsiginfo", tracee.setsiginfo(&SigInfo::zeroed()).await),
+        ("getfpregs", tracee.getfpregs().await.map(drop)),
+        ("setfpregs", tracee.setfpregs(&FpRegs::zeroed()).await),
+        ("getxstate", tracee.getxstate().await.map(drop)),
+        (
+            "getregset",
+            tracee.getregset(RegSet::PRSTATUS).await.map(drop),
+        ),
+        (
+            "setregset",
+            tracee.setregset(RegSet::PRSTATUS, &[]).await.map(drop),
+        ),
+        (
+            "pending_signals",
+            tracee.pending_signals(SignalQueue::Thread).await.map(drop),
+        ),
+        ("getsigmask", tracee.getsigmask().await.map(drop)),
+        ("setsigmask", tracee.setsigmask(SignalSet::EMPTY).await),
+        ("syscall_info", tracee.syscall_info().await.map(drop)),
+        ("set_options", tracee.set_options(tracee.options()).await),
+        ("seccomp_filters", tracee.seccomp_filters().await.map(drop)),
+        ("rseq", tracee.rseq_configuration().await.map(drop)),
+        ("dispatch", tracee.syscall_user_dispatch().await.map(drop)),
+        ("peek_data", tracee.peek_data(0x1000).await.map(drop)),
+        ("poke_data", tracee.poke_data(0x1000, 0).await),
+        ("peek_user", tracee.peek_user(0).await.map(drop)),
+        ("breakpoints", tracee.hardware_breakpoints().await.map(drop)),
+        (
+            "set_breakpoint",
+            tracee
+                .set_hardware_breakpoint(&HardwareBreakpoint::execute(0x1000))
+                .await,
+        ),
         ("cont", tracee.cont().await),
         ("syscall", tracee.syscall().await),
         ("step", tracee.step().await),
         ("sysemu", tracee.sysemu().await),
+        ("sysemu_step", tracee.sysemu_step().await),
+        ("block_step", tracee.block_step().await),
         ("cont_with", tracee.cont_with(Signal::SIGUSR1).await),
         ("listen", tracee.listen().await),
         ("detach_with", tracee.detach_with(Signal::SIGUSR1).await),

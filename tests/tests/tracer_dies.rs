@@ -69,6 +69,19 @@ async fn tracees_are_killed() {
     until("it is dead", || is_dead(pid)).await;
 }
 
+// Scenario 24: the last word counts.
+#[tokio::test]
+async fn changed_later() {
+    let (tracer, pid) = start("exit-kill-later", &PAUSE).await;
+    die(tracer).await;
+    until("it is dead", || is_dead(pid)).await;
+    let (tracer, pid) = start("run-on-later", &PAUSE).await;
+    die(tracer).await;
+    until("it is let go", || !is_traced(pid)).await;
+    until("it pauses", || state(pid) == Some('S')).await;
+    kill(pid).await;
+}
+
 // Scenario 24: stopped ones stay stopped, as job control says.
 #[tokio::test]
 async fn stopped_tracees_stay_stopped() {

@@ -41,6 +41,21 @@ pub(crate) fn fork() {
     }
 }
 
+/// Lets a child do something, and waits for its end, which is to be a good one.
+pub(crate) fn fork_and_wait(work: impl FnOnce()) {
+    // SAFETY: this process has one thread.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        work();
+        // SAFETY: ends the child at once.
+        unsafe { libc::_exit(0) }
+    }
+    let mut status = -1;
+    // SAFETY: `status` outlives the call.
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    assert_eq!((waited, status), (pid, 0));
+}
+
 /// The parent ends at once; the child pauses.
 pub(crate) fn fork_and_leave() {
     // SAFETY: this process has one thread.
@@ -51,18 +66,7 @@ pub(crate) fn fork_and_leave() {
 }
 
 pub(crate) fn forks(count: c_int) {
-    for _ in 0..count {
-        // SAFETY: this process has one thread.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            // SAFETY: ends the child at once.
-            unsafe { libc::_exit(0) }
-        }
-        let mut status = -1;
-        // SAFETY: `status` outlives the call.
-        let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
-        assert_eq!((waited, status), (pid, 0));
-    }
+    (0..count).for_each(|_| fork_and_wait(|| {}));
 }
 
 /// `clone` with these flags, on a stack of its own.

@@ -6,7 +6,9 @@
 
 mod births;
 mod execs;
+mod filters;
 mod memory;
+mod registers;
 mod signals;
 mod steps;
 
@@ -115,6 +117,7 @@ fn main() {
         "catch" => signals::catch(args),
         "queue" => signals::queue_while_blocked(),
         "block" => signals::block_a_while(number(args, 0)),
+        "pending" => signals::pending(number(args, 0)),
         "parent" => signals::parent_of_a_pausing_child(),
         "raise-between" => signals::raise_between_marks(),
         "breakpoint" => signals::breakpoint(),
@@ -142,6 +145,14 @@ fn main() {
         "exec-from-thread" => execs::exec_from_thread(args),
         "failed-exec" => execs::failed_exec(),
         "memory" => memory::show(),
+        "vectors" => registers::vectors(),
+        "watched" => registers::watched(),
+        "watched-elsewhere" => registers::watched_elsewhere(),
+        "filters" => filters::install_two(),
+        "ask-tracer" => filters::ask_tracer(),
+        "dispatch" => filters::dispatch(true),
+        "dispatch-by-tracer" => filters::dispatch(false),
+        "rseq" => filters::rseq(),
         "step" => steps::known_instructions(),
         "step-handler" => steps::into_a_handler(),
         "old-calls" => steps::old_calls(),

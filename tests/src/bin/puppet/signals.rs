@@ -130,6 +130,59 @@ pub(crate) fn block_a_while(signal: c_int) {
     say_seen(0, COUNT.load(Ordering::Relaxed));
 }
 
+/// How many signals came, and whether with the values 1, 2, 3 and so on.
+static IN_ORDER: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn count_values(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+    // SAFETY: the kernel passes a siginfo to a handler with SA_SIGINFO.
+    let value = unsafe { (*info).si_value().sival_ptr as usize };
+    let next = IN_ORDER.load(Ordering::Relaxed) + 1;
+    if value == next as usize {
+        IN_ORDER.store(next, Ordering::Relaxed);
+    }
+}
+
+/// Blocks two signals, queues the one for its process so many times, with the values 1, 2, 3
+/// and so on, and sends itself the other, for this thread. A mark; then says what it blocks,
+/// lets them come, and says how many came in order, and how often the other.
+pub(crate) fn pending(count: c_int) {
+    let queued = libc::SIGRTMIN() + 1;
+    // SAFETY: zero is a value of every field; the handler has the form that SA_SIGINFO asks
+    // for, and only stores numbers.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = count_values as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        libc::sigaction(queued, &raw const action, ptr::null_mut());
+    }
+    handle(libc::SIGUSR2, 0);
+    mask(libc::SIG_BLOCK, &[queued, libc::SIGUSR2]);
+    for value in 1..=count as usize {
+        let value = libc::sigval {
+            sival_ptr: value as *mut c_void,
+        };
+        // SAFETY: takes numbers; the value is one.
+        assert_eq!(unsafe { libc::sigqueue(own_pid(), queued, value) }, 0);
+    }
+    to_myself(libc::SIGUSR2);
+    mark(queued as usize, 0, 0);
+    // SAFETY: a set on this stack, zero a value of it.
+    let blocked: Vec<c_int> = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigprocmask(libc::SIG_BLOCK, ptr::null(), &raw mut set);
+        (1..=64)
+            .filter(|n| libc::sigismember(&raw const set, *n) == 1)
+            .collect()
+    };
+    say(&format!("blocked {blocked:?}"));
+    mask(libc::SIG_UNBLOCK, &[queued, libc::SIGUSR2]);
+    let others = COUNT.load(Ordering::Relaxed);
+    say(&format!(
+        "came {} {others}",
+        IN_ORDER.load(Ordering::Relaxed)
+    ));
+}
+
 static CHILD_SIGNALS: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn count_child_signals(_: c_int) {
