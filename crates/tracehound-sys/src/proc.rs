@@ -1,8 +1,10 @@
 //! What `/proc` tells about threads. Everything read here is hostile input: names
 //! hold any bytes, files end half-way, directories vanish.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 
 use crate::Tid;
 
@@ -33,6 +35,22 @@ pub fn status(tid: Tid) -> io::Result<Status> {
     }
     let text = fs::read(format!("/proc/{tid}/status")).map_err(vanished)?;
     parse_status(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The name of a thread, as it has set it: `/proc/TID/comm`. Any bytes but NUL; at most 15,
+/// and 63 for a kernel thread.
+///
+/// # Errors
+///
+/// `NotFound` if there is no such thread.
+pub fn comm(tid: Tid) -> io::Result<OsString> {
+    if !tid.is_valid() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut name = fs::read(format!("/proc/{tid}/comm")).map_err(vanished)?;
+    // The kernel's own; the name may hold others.
+    name.pop_if(|last| *last == b'\n');
+    Ok(OsString::from_vec(name))
 }
 
 /// A read of a file in the directory of a thread that has just been reaped fails

@@ -17,7 +17,8 @@ use tracehound_sys::ptrace::{self, Options, ResumeKind};
 use tracehound_sys::{Errno, PerProcess, Tid, proc};
 
 use super::Local;
-use crate::error::{Error, Refusal, Result};
+use crate::error::{Error, Result};
+use crate::refusal::{Refusal, explain};
 use crate::slot::{Heritage, Slot};
 use crate::tracee::Tracee;
 
@@ -122,9 +123,7 @@ impl Claim {
         match attaching()?.entry(tgid) {
             Entry::Occupied(other) => Err(Error::NotPermitted {
                 pid,
-                reason: Refusal::AlreadyTraced {
-                    tracer: *other.get(),
-                },
+                reason: Refusal::already_traced(*other.get()),
             }),
             Entry::Vacant(entry) => {
                 entry.insert(own);
@@ -161,27 +160,4 @@ fn check(plan: &AttachPlan) -> Result<Tid> {
         Some(reason) => Err(Error::NotPermitted { pid, reason }),
         None => Ok(status.tgid),
     }
-}
-
-/// The reason behind an error of `PTRACE_SEIZE`.
-pub(super) fn explain(pid: Tid, errno: Errno) -> Error {
-    let Ok(status) = proc::status(pid) else {
-        return Error::NoSuchProcess(pid);
-    };
-    let reason = match errno {
-        Errno::EPERM if status.tracer != Tid::from_raw(0) => Refusal::AlreadyTraced {
-            tracer: status.tracer,
-        },
-        Errno::EPERM if status.kernel_thread => Refusal::KernelThread,
-        Errno::EPERM if matches!(status.state, 'Z' | 'X') => Refusal::Zombie,
-        Errno::EPERM | Errno::EACCES => Refusal::Denied,
-        Errno::ESRCH => return Error::NoSuchProcess(pid),
-        source => {
-            return Error::System {
-                call: "PTRACE_SEIZE",
-                source,
-            };
-        }
-    };
-    Error::NotPermitted { pid, reason }
 }
