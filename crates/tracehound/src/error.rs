@@ -92,7 +92,7 @@ pub enum Error {
 
     /// The running kernel lacks something.
     #[error("{what} needs Linux {since} or later")]
-    NotSupported {
+    Unsupported {
         /// What.
         what: &'static str,
         /// The first version that has it.
@@ -129,7 +129,7 @@ impl From<Error> for io::Error {
                 let kind = match &other {
                     Error::Gone(_) | Error::NoSuchProcess(_) => io::ErrorKind::NotFound,
                     Error::NotPermitted { .. } => io::ErrorKind::PermissionDenied,
-                    Error::NotSupported { .. } => io::ErrorKind::Unsupported,
+                    Error::Unsupported { .. } => io::ErrorKind::Unsupported,
                     Error::Shutdown => io::ErrorKind::BrokenPipe,
                     Error::NoSuchSignal(_)
                     | Error::InvalidArgument(_)

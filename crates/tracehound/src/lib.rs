@@ -61,7 +61,7 @@
 //! # Kernels
 //!
 //! Linux 5.4 and up (5.3 is the first with `PTRACE_GET_SYSCALL_INFO`; [`Tracer::new`] says
-//! [`Error::NotSupported`] before that), on x86_64 and aarch64.
+//! [`Error::Unsupported`] before that), on x86_64 and aarch64.
 
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]

@@ -84,7 +84,7 @@ impl TracerBuilder {
 /// would be a guess.
 fn check_kernel() -> Result<()> {
     if proc::kernel_version() < (5, 3) {
-        return Err(Error::NotSupported {
+        return Err(Error::Unsupported {
             what: "tracehound",
             since: "5.3",
         });
@@ -207,7 +207,7 @@ impl Tracer {
     ///
     /// # Errors
     ///
-    /// [`Error::NotSupported`] before Linux 5.3, [`Error::WakeSignal`] if the host has
+    /// [`Error::Unsupported`] before Linux 5.3, [`Error::WakeSignal`] if the host has
     /// handlers for all signals that could wake the thread, [`Error::System`] if there
     /// can be no more threads.
     pub fn new() -> Result<Tracer> {
