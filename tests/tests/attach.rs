@@ -338,7 +338,7 @@ fn assert_traced_by(refusal: &Refusal, thread: Tid, by: Tid) {
     else {
         panic!("{refusal:?}");
     };
-    assert_eq!((*tracer, *process), (thread, Some(by)));
+    assert_eq!((*tracer, *process), (Some(thread), Some(by)));
     assert_eq!(name.as_ref(), proc::comm(by).ok().as_ref());
 }
 

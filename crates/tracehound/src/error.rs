@@ -12,7 +12,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why something could not be done.
 ///
 /// Nothing here is inferred from `ESRCH` alone: the runtime knows which tracees are
-/// held.
+/// held. Each error has a page that says what happened and what to do: see
+/// [`guide::errors`](crate::guide::errors), and
+/// [`guide::refusals`](crate::guide::refusals) for [`NotPermitted`](Error::NotPermitted).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -58,6 +58,11 @@
 //! A host with a SIGCHLD handler without `SA_NOCLDSTOP` pays two to three times as much for
 //! each stop, since the kernel sends SIGCHLD at each.
 //!
+//! # When something fails
+//!
+//! Every [`Error`], and every reason why a process may not be traced, has a page in the
+//! [`guide`].
+//!
 //! # Kernels
 //!
 //! Linux 5.4 and up (5.3 is the first with `PTRACE_GET_SYSCALL_INFO`; [`Tracer::new`] says
@@ -72,6 +77,7 @@ mod command;
 mod control;
 mod error;
 pub mod event;
+pub mod guide;
 mod process;
 mod refusal;
 mod shard;
@@ -89,6 +95,7 @@ pub use event::Event;
 pub use process::Process;
 pub use refusal::Refusal;
 pub use tracee::{PinnedError, PinnedTask, Tracee};
+pub use tracehound_sys::proc::{Capabilities, Ids};
 pub use tracehound_sys::ptrace::{Arch, Regs, ResumeKind as ResumeMode, SyscallEntry};
 pub use tracehound_sys::{Errno, SigInfo, Signal, Tid};
 pub use tracer::{Tracer, TracerBuilder};

@@ -2,7 +2,7 @@
 //!
 //! Each function works only on the thread that attached the tracee; elsewhere
 //! the kernel answers `ESRCH`, which looks like a dead tracee. Each but
-//! [`seize`] and [`interrupt`] needs a tracee that is in
+//! [`seize`], [`blocked`] and [`interrupt`] needs a tracee that is in
 //! a ptrace-stop.
 //!
 //! Safe, because a request can only change the tracee: no pointer given to the
@@ -80,6 +80,15 @@ fn number(signal: Option<Signal>) -> usize {
 /// kernel thread; `ESRCH` if there is no such thread.
 pub fn seize(tid: Tid, options: Options) -> Result<()> {
     plain(libc::PTRACE_SEIZE, tid, 0, options.bits() as usize)
+}
+
+/// What ptrace(2) fails with whoever the tracee is, if it does: a seccomp filter, or a kernel
+/// without it. Tries [`seize`] on a thread that cannot be.
+pub fn blocked() -> Option<Errno> {
+    let nobody = Tid::from_raw(-1);
+    seize(nobody, Options::empty())
+        .err()
+        .filter(|&errno| errno != Errno::ESRCH)
 }
 
 /// `PTRACE_INTERRUPT` (Linux 3.4): stops a running, seized tracee without a

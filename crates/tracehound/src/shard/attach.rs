@@ -18,7 +18,7 @@ use tracehound_sys::{Errno, PerProcess, Tid, proc};
 
 use super::Local;
 use crate::error::{Error, Result};
-use crate::refusal::{Refusal, explain};
+use crate::refusal::{Refusal, explain, unseen};
 use crate::slot::{Heritage, Slot};
 use crate::tracee::Tracee;
 
@@ -145,12 +145,15 @@ impl Drop for Claim {
 fn check(plan: &AttachPlan) -> Result<Tid> {
     let pid = plan.pid;
     let Ok(status) = proc::status(pid) else {
-        return Err(Error::NoSuchProcess(pid));
+        return Err(unseen(pid));
     };
     let refusal = if status.tgid == Tid::current_process() {
         Some(Refusal::OwnProcess)
     } else if status.kernel_thread {
         Some(Refusal::KernelThread)
+    } else if status.parent == Tid::current_process() && status.tracer.is_valid() {
+        // Also without the option, which would not help.
+        Some(Refusal::already_traced(status.tracer))
     } else if status.parent == Tid::current_process() && !plan.own_child {
         Some(Refusal::OwnChild)
     } else {

@@ -1,6 +1,15 @@
 //! What `/proc` tells about threads. Everything read here is hostile input: names
 //! hold any bytes, files end half-way, directories vanish.
 
+mod credentials;
+mod system;
+
+pub use credentials::{
+    Capabilities, Credentials, Ids, UserNamespace, credentials, in_first_user_namespace,
+    is_dumpable, user_namespace,
+};
+pub use system::{kernel_version, security_modules, yama_scope};
+
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -19,8 +28,16 @@ pub struct Status {
     pub parent: Tid,
     /// Who traces it; zero for nobody.
     pub tracer: Tid,
-    /// Whether it is a kernel thread (Linux 6.8; `false` before).
+    /// Whether it is a kernel thread.
     pub kernel_thread: bool,
+}
+
+/// A file of a thread. Only ids that can name a thread become part of a path.
+fn path(tid: Tid, file: &str) -> io::Result<String> {
+    match tid.is_valid() {
+        true => Ok(format!("/proc/{tid}/{file}")),
+        false => Err(io::ErrorKind::NotFound.into()),
+    }
 }
 
 /// Reads `/proc/TID/status`.
@@ -30,11 +47,14 @@ pub struct Status {
 /// `NotFound` if there is no such thread; `InvalidData` if the text is not what
 /// Linux writes.
 pub fn status(tid: Tid) -> io::Result<Status> {
-    if !tid.is_valid() {
-        return Err(io::ErrorKind::NotFound.into());
+    let text = fs::read(path(tid, "status")?).map_err(vanished)?;
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+    let (mut status, told) = parse_status(&text).ok_or_else(invalid)?;
+    if told == Told::Nothing {
+        let text = fs::read(path(tid, "stat")?).map_err(vanished)?;
+        status.kernel_thread = parse_flags(&text).ok_or_else(invalid)? & PF_KTHREAD != 0;
     }
-    let text = fs::read(format!("/proc/{tid}/status")).map_err(vanished)?;
-    parse_status(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    Ok(status)
 }
 
 /// The name of a thread, as it has set it: `/proc/TID/comm`. Any bytes but NUL; at most 15,
@@ -44,10 +64,7 @@ pub fn status(tid: Tid) -> io::Result<Status> {
 ///
 /// `NotFound` if there is no such thread.
 pub fn comm(tid: Tid) -> io::Result<OsString> {
-    if !tid.is_valid() {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    let mut name = fs::read(format!("/proc/{tid}/comm")).map_err(vanished)?;
+    let mut name = fs::read(path(tid, "comm")?).map_err(vanished)?;
     // The kernel's own; the name may hold others.
     name.pop_if(|last| *last == b'\n');
     Ok(OsString::from_vec(name))
@@ -62,34 +79,65 @@ fn vanished(error: io::Error) -> io::Error {
     }
 }
 
-fn parse_status(text: &[u8]) -> Option<Status> {
+/// What `/proc/TID/status` says about kernel threads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Told {
+    /// Whether it is one.
+    Yes,
+    /// Nothing, before Linux 6.8, and neither has it memory, which they never have.
+    Nothing,
+}
+
+/// The kernel's mark of its own threads, in the flags of `/proc/TID/stat`.
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// The lines of `/proc/TID/status`: names and values.
+fn fields(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    // The kernel escapes newlines in Name, so that no name makes a line.
+    text.split(|&b| b == b'\n').filter_map(|line| {
+        let colon = line.iter().position(|&b| b == b':')?;
+        let (name, value) = line.split_at_checked(colon)?;
+        Some((name, value.get(1..)?.trim_ascii()))
+    })
+}
+
+fn parse_status(text: &[u8]) -> Option<(Status, Told)> {
     let mut state = None;
     let mut tgid = None;
     let mut parent = None;
     let mut tracer = None;
     let mut kernel_thread = false;
-    for line in text.split(|&b| b == b'\n') {
-        // The kernel escapes newlines in Name, so that no name makes a line.
-        let Some(colon) = line.iter().position(|&b| b == b':') else {
-            continue;
-        };
-        let value = line[colon + 1..].trim_ascii();
-        match &line[..colon] {
+    let mut told = Told::Nothing;
+    for (name, value) in fields(text) {
+        match name {
             b"State" => state = value.first().map(|&b| b as char),
             b"Tgid" => tgid = number(value),
             b"PPid" => parent = number(value),
             b"TracerPid" => tracer = number(value),
-            b"Kthread" => kernel_thread = value == b"1",
+            b"VmSize" => told = Told::Yes,
+            b"Kthread" => {
+                told = Told::Yes;
+                kernel_thread = value == b"1";
+            }
             _ => {}
         }
     }
-    Some(Status {
+    let status = Status {
         state: state?,
         tgid: tgid?,
         parent: parent?,
         tracer: tracer?,
         kernel_thread,
-    })
+    };
+    Some((status, told))
+}
+
+/// The kernel's flags of a thread: the ninth field of `/proc/TID/stat`, the seventh after
+/// its name, which holds any bytes.
+fn parse_flags(text: &[u8]) -> Option<u32> {
+    let end = text.iter().rposition(|&b| b == b')')?;
+    let fields = std::str::from_utf8(text.get(end + 1..)?).ok()?;
+    fields.split_ascii_whitespace().nth(6)?.parse().ok()
 }
 
 fn number(value: &[u8]) -> Option<Tid> {
@@ -105,11 +153,8 @@ fn number(value: &[u8]) -> Option<Tid> {
 ///
 /// `NotFound` if there is no such process.
 pub fn tasks(pid: Tid) -> io::Result<Vec<Tid>> {
-    if !pid.is_valid() {
-        return Err(io::ErrorKind::NotFound.into());
-    }
     let mut tids = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/task")).map_err(vanished)? {
+    for entry in fs::read_dir(path(pid, "task")?).map_err(vanished)? {
         let name = match entry {
             Ok(entry) => entry.file_name(),
             Err(error) => return Err(vanished(error)),
@@ -117,21 +162,6 @@ pub fn tasks(pid: Tid) -> io::Result<Vec<Tid>> {
         tids.extend(number(name.as_encoded_bytes()));
     }
     Ok(tids)
-}
-
-/// The release of the running kernel as major and minor number.
-pub fn kernel_version() -> (u32, u32) {
-    let release = nix::sys::utsname::uname()
-        .map(|names| names.release().to_string_lossy().into_owned())
-        .unwrap_or_default();
-    parse_release(&release)
-}
-
-fn parse_release(release: &str) -> (u32, u32) {
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|part| part.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -160,18 +190,28 @@ mod tests {
     }
 
     #[test]
-    fn releases_of_every_vendor() {
-        assert_eq!(parse_release("6.18.44-fc-v669"), (6, 18));
-        assert_eq!(parse_release("5.4.0-1103-aws"), (5, 4));
-        assert_eq!(parse_release("5.10+"), (5, 10));
-        assert_eq!(parse_release(""), (0, 0));
-        assert_eq!(parse_release("99999999999.1"), (0, 1));
+    fn kernel_threads_before_linux_6_8() {
+        let text = b"State:\tS\nTgid:\t2\nPPid:\t0\nTracerPid:\t0\n";
+        let (_, told) = parse_status(text).expect("complete");
+        assert_eq!(told, Told::Nothing);
+        let stat = fs::read("/proc/self/stat").expect("it exists");
+        assert_eq!(parse_flags(&stat).expect("a number") & PF_KTHREAD, 0);
+        let stat = b"2 (a) 1 2) S 0 0 0 0 -1 2129984 0 0 0";
+        assert_ne!(parse_flags(stat).expect("a number") & PF_KTHREAD, 0);
+    }
+
+    #[test]
+    fn names_are_read_as_they_are() {
+        let name = comm(Tid::current()).expect("this thread exists");
+        let text = fs::read("/proc/thread-self/comm").expect("it exists");
+        assert_eq!(name.as_encoded_bytes(), text.trim_ascii_end());
     }
 
     proptest! {
         #[test]
         fn any_text_is_read_without_a_panic(text: Vec<u8>) {
             let _ = parse_status(&text);
+            let _ = parse_flags(&text);
         }
     }
 }
