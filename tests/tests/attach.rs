@@ -332,6 +332,20 @@ async fn an_own_child_must_be_asked_for() {
     );
 }
 
+fn assert_traced_by(refusal: &Refusal, thread: Tid, by: Tid) {
+    let Refusal::AlreadyTraced {
+        tracer,
+        process,
+        name,
+        ..
+    } = refusal
+    else {
+        panic!("{refusal:?}");
+    };
+    assert_eq!((*tracer, *process), (Some(thread), Some(by)));
+    assert_eq!(name.as_ref(), proc::comm(by).ok().as_ref());
+}
+
 // Scenario 7: a second tracer of this process, and the same one twice.
 #[tokio::test]
 async fn a_process_has_one_tracer() {
@@ -343,7 +357,7 @@ async fn a_process_has_one_tracer() {
     let thread = proc::status(ward.pid()).expect("there").tracer;
     for tracer in [&first, &second] {
         let result = soon("attach", tracer.attach(ward.pid())).await;
-        assert_eq!(refusal(result), Refusal::AlreadyTraced { tracer: thread });
+        assert_traced_by(&refusal(result), thread, Tid::current_process());
     }
     // The refusals changed nothing.
     assert!(tasks(ward.pid()).into_iter().all(is_traced));
@@ -373,10 +387,7 @@ async fn beside(program: &str, args: &[&str]) {
     let tracer = Tracer::new().expect("a tracer");
     let result = soon("attach", tracer.attach(ward.pid())).await;
     let other_pid = Tid::from(other.id().expect("it runs"));
-    assert_eq!(
-        refusal(result),
-        Refusal::AlreadyTraced { tracer: other_pid }
-    );
+    assert_traced_by(&refusal(result), other_pid, other_pid);
     other.kill().await.expect("it is there");
     until("nobody traces it", || !is_traced(ward.pid())).await;
     let process = soon("attach", tracer.attach(ward.pid()))

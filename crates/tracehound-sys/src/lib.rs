@@ -26,7 +26,7 @@ pub use fork_guard::ForkGuard;
 pub use id::Tid;
 pub use nix::errno::Errno;
 pub use per_process::PerProcess;
-pub use process::{Pidfd, reap, signal_process, signal_thread};
+pub use process::{Pidfd, process_exists, reap, signal_process, signal_thread};
 pub use siginfo::SigInfo;
 pub use signal::{SIGNAL_MAX, Signal};
 pub use signal_set::SignalSet;

@@ -25,6 +25,13 @@ pub fn signal_process(pid: Tid, signal: Signal) -> Result<()> {
     Errno::result(unsafe { libc::kill(pid.as_raw(), signal.as_raw()) }).map(drop)
 }
 
+/// Whether there is a process or thread with this id, be it a zombie, whoever it belongs to:
+/// kill(2) with no signal.
+pub fn process_exists(pid: Tid) -> bool {
+    // SAFETY: kill takes numbers only.
+    pid.is_valid() && Errno::result(unsafe { libc::kill(pid.as_raw(), 0) }) != Err(Errno::ESRCH)
+}
+
 /// Sends a signal to one thread: tgkill(2).
 ///
 /// # Errors

@@ -11,8 +11,9 @@ use tracehound_sys::Tid;
 use tracehound_sys::ptrace::ResumeKind;
 
 use crate::command::{Follow, Tracing};
-use crate::error::{Error, Refusal, Result};
+use crate::error::{Error, Result};
 use crate::process::Process;
+use crate::refusal::Refusal;
 use crate::shard::{AttachPlan, Attached, Extent, Shard};
 use crate::tracee::Tracee;
 use crate::tracer::Handles;
@@ -171,24 +172,17 @@ impl Request {
     /// Attaches; in the shard that has other threads of the process, if there is one.
     async fn run(&self) -> Result<(Attached, Arc<Shard>)> {
         let shard = Arc::clone(&self.shard);
-        match self.plan().run(&shard).await {
-            Err(Error::NotPermitted {
-                pid,
-                reason: Refusal::AlreadyTraced { tracer },
-            }) => {
-                let other = self.handles.shard_of(tracer).filter(|other| {
-                    // Once is enough: it is not passed on from there.
-                    !Arc::ptr_eq(other, &shard)
-                });
-                match other {
-                    Some(other) => Ok((self.plan().run(&other).await?, other)),
-                    None => Err(Error::NotPermitted {
-                        pid,
-                        reason: Refusal::AlreadyTraced { tracer },
-                    }),
-                }
+        let refused = match self.plan().run(&shard).await {
+            Ok(attached) => return Ok((attached, shard)),
+            Err(error) => error,
+        };
+        // Once is enough: it is not passed on from there.
+        let other = traced_by(&refused).and_then(|tracer| self.handles.shard_of(tracer));
+        match other {
+            Some(other) if !Arc::ptr_eq(&other, &shard) => {
+                Ok((self.plan().run(&other).await?, other))
             }
-            result => Ok((result?, shard)),
+            _ => Err(refused),
         }
     }
 
@@ -201,6 +195,17 @@ impl Request {
             own_child: self.own_child,
             patience: self.patience,
         }
+    }
+}
+
+/// Who traces the thread that could not be attached.
+fn traced_by(error: &Error) -> Option<Tid> {
+    match error {
+        Error::NotPermitted {
+            reason: Refusal::AlreadyTraced { tracer, .. },
+            ..
+        } => *tracer,
+        _ => None,
     }
 }
 

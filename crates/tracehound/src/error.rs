@@ -6,6 +6,7 @@ use tracehound_sys::ptrace::RegSet;
 use tracehound_sys::{Errno, Signal, Tid};
 
 pub use crate::explain::Privilege;
+use crate::refusal::Refusal;
 
 /// The result of what tracehound does.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -13,7 +14,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why something could not be done.
 ///
 /// Nothing here is inferred from `ESRCH` alone: the runtime knows which tracees are
-/// held.
+/// held. Each error has a page that says what happened and what to do: see
+/// [`guide::errors`](crate::guide::errors), and
+/// [`guide::refusals`](crate::guide::refusals) for [`NotPermitted`](Error::NotPermitted).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -166,54 +169,6 @@ pub enum Error {
         #[source]
         source: Errno,
     },
-}
-
-/// Why a process may not be traced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// Another tracer has it: a thread has one tracer.
-    AlreadyTraced {
-        /// The thread that traces it.
-        tracer: Tid,
-    },
-    /// It is a thread of the calling process.
-    OwnProcess,
-    /// It is a child of the calling process, whose own wait for it would take stops for
-    /// exits. Say [`own_child`](crate::Attach::own_child) if nobody waits for it.
-    OwnChild,
-    /// It is a kernel thread.
-    KernelThread,
-    /// It is a zombie: dead, and waited for by nobody yet.
-    Zombie,
-    /// Another user, a capability that is missing, a security module, or a program
-    /// that was made undumpable.
-    Denied,
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Refusal::AlreadyTraced { tracer } => {
-                write!(
-                    f,
-                    "it is traced already, by thread {tracer}; end that first"
-                )
-            }
-            Refusal::OwnProcess => {
-                f.write_str("it belongs to this process; trace it from another one")
-            }
-            Refusal::OwnChild => f.write_str(
-                "it is a child of this process, whose own wait for it would see its stops",
-            ),
-            Refusal::KernelThread => f.write_str("it is a kernel thread"),
-            Refusal::Zombie => f.write_str("it is dead, and waits for its parent to notice"),
-            Refusal::Denied => f.write_str(
-                "it takes the same user, or CAP_SYS_PTRACE, and the consent of security \
-                 modules (see kernel.yama.ptrace_scope)",
-            ),
-        }
-    }
 }
 
 impl From<Error> for io::Error {

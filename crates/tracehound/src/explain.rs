@@ -38,11 +38,13 @@ impl fmt::Display for Privilege {
 
 /// Why the calling thread may not do what takes `CAP_SYS_ADMIN` and no seccomp.
 fn lacking_privilege() -> Privilege {
-    const CAP_SYS_ADMIN: u64 = 1 << 21;
-    match proc::status(Tid::current()) {
-        Ok(own) if own.seccomp != 0 => Privilege::NoSeccomp,
-        Ok(own) if own.capabilities & CAP_SYS_ADMIN != 0 => Privilege::InitialNamespace,
-        _ => Privilege::SysAdmin,
+    let own = Tid::current();
+    if proc::status(own).is_ok_and(|own| own.seccomp != 0) {
+        Privilege::NoSeccomp
+    } else if proc::credentials(own).is_ok_and(|own| own.effective.has_sys_admin()) {
+        Privilege::InitialNamespace
+    } else {
+        Privilege::SysAdmin
     }
 }
 

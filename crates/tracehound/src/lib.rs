@@ -58,6 +58,11 @@
 //! A host with a SIGCHLD handler without `SA_NOCLDSTOP` pays two to three times as much for
 //! each stop, since the kernel sends SIGCHLD at each.
 //!
+//! # When something fails
+//!
+//! Every [`Error`], and every reason why a process may not be traced, has a page in the
+//! [`guide`].
+//!
 //! # Kernels
 //!
 //! Linux 5.4 and up (5.3 is the first with `PTRACE_GET_SYSCALL_INFO`; [`Tracer::new`] says
@@ -73,7 +78,9 @@ mod control;
 mod error;
 pub mod event;
 mod explain;
+pub mod guide;
 mod process;
+mod refusal;
 pub mod requests;
 mod shard;
 mod slot;
@@ -85,10 +92,12 @@ pub use attach::{Attach, AttachThread};
 pub use child::Child;
 pub use command::{Command, Follow, Stdio};
 pub use control::Control;
-pub use error::{Error, Privilege, Refusal, Result};
+pub use error::{Error, Privilege, Result};
 pub use event::Event;
 pub use process::Process;
+pub use refusal::Refusal;
 pub use tracee::{PinnedError, PinnedTask, Tracee};
+pub use tracehound_sys::proc::{Capabilities, Ids};
 pub use tracehound_sys::ptrace::{Arch, Regs, ResumeKind as ResumeMode, SyscallEntry};
 pub use tracehound_sys::{Errno, SigInfo, Signal, Tid};
 pub use tracer::{Tracer, TracerBuilder};

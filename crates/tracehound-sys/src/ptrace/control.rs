@@ -1,5 +1,7 @@
 //! Attaching, resuming, stopping and letting go.
 
+use nix::errno::Errno;
+
 use super::{Options, Request, plain};
 use crate::{Result, Signal, Tid};
 
@@ -18,6 +20,15 @@ fn number(signal: Option<Signal>) -> usize {
 /// kernel thread; `ESRCH` if there is no such thread.
 pub fn seize(tid: Tid, options: Options) -> Result<()> {
     plain(Request::SEIZE, tid, 0, options.bits() as usize)
+}
+
+/// What ptrace(2) fails with whoever the tracee is, if it does: a seccomp filter, or a kernel
+/// without it. Tries [`seize`] on a thread that cannot be.
+pub fn blocked() -> Option<Errno> {
+    let nobody = Tid::from_raw(-1);
+    seize(nobody, Options::empty())
+        .err()
+        .filter(|&errno| errno != Errno::ESRCH)
 }
 
 /// `PTRACE_INTERRUPT` (Linux 3.4): stops a running, seized tracee without a

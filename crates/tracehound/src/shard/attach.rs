@@ -33,8 +33,9 @@ use tracehound_sys::{Errno, Tid, proc};
 
 use super::claim::Claim;
 use super::{Local, Shard};
-use crate::error::{Error, Refusal, Result};
+use crate::error::{Error, Result};
 use crate::event::{Event, Replaced};
+use crate::refusal::{Refusal, explain, unseen};
 use crate::slot::{Action, End, Heritage, Phase, Slot, StopClass};
 use crate::tracee::Tracee;
 
@@ -435,7 +436,7 @@ fn check_siblings(tgid: Tid, pid: Tid, own: Tid) -> Result<()> {
         if ours && tracer != own {
             return Err(Error::NotPermitted {
                 pid,
-                reason: Refusal::AlreadyTraced { tracer },
+                reason: Refusal::already_traced(tracer),
             });
         }
     }
@@ -446,12 +447,15 @@ fn check_siblings(tgid: Tid, pid: Tid, own: Tid) -> Result<()> {
 fn check(plan: &AttachPlan) -> Result<Tid> {
     let pid = plan.pid;
     let Ok(status) = proc::status(pid) else {
-        return Err(Error::NoSuchProcess(pid));
+        return Err(unseen(pid));
     };
     let refusal = if status.tgid == Tid::current_process() {
         Some(Refusal::OwnProcess)
     } else if status.kernel_thread {
         Some(Refusal::KernelThread)
+    } else if status.parent == Tid::current_process() && status.tracer.is_valid() {
+        // Also without the option, which would not help.
+        Some(Refusal::already_traced(status.tracer))
     } else if status.parent == Tid::current_process() && !plan.own_child {
         Some(Refusal::OwnChild)
     } else {
@@ -461,27 +465,4 @@ fn check(plan: &AttachPlan) -> Result<Tid> {
         Some(reason) => Err(Error::NotPermitted { pid, reason }),
         None => Ok(status.tgid),
     }
-}
-
-/// The reason behind an error of `PTRACE_SEIZE`.
-pub(super) fn explain(pid: Tid, errno: Errno) -> Error {
-    let Ok(status) = proc::status(pid) else {
-        return Error::NoSuchProcess(pid);
-    };
-    let reason = match errno {
-        Errno::EPERM if status.tracer != Tid::from_raw(0) => Refusal::AlreadyTraced {
-            tracer: status.tracer,
-        },
-        Errno::EPERM if status.kernel_thread => Refusal::KernelThread,
-        Errno::EPERM if matches!(status.state, 'Z' | 'X') => Refusal::Zombie,
-        Errno::EPERM | Errno::EACCES => Refusal::Denied,
-        Errno::ESRCH => return Error::NoSuchProcess(pid),
-        source => {
-            return Error::System {
-                call: "PTRACE_SEIZE",
-                source,
-            };
-        }
-    };
-    Error::NotPermitted { pid, reason }
 }

@@ -9,7 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracehound_sys::{PerProcess, Tid};
 
-use crate::error::{Error, Refusal, Result};
+use crate::error::{Error, Result};
+use crate::refusal::Refusal;
 
 static ATTACHING: PerProcess<Mutex<BTreeMap<Tid, Tid>>> = PerProcess::new(Mutex::default);
 
@@ -30,9 +31,7 @@ impl Claim {
         match attaching()?.entry(tgid) {
             Entry::Occupied(other) => Err(Error::NotPermitted {
                 pid,
-                reason: Refusal::AlreadyTraced {
-                    tracer: *other.get(),
-                },
+                reason: Refusal::already_traced(*other.get()),
             }),
             Entry::Vacant(entry) => {
                 entry.insert(own);

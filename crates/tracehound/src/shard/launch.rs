@@ -14,10 +14,11 @@ use tracehound_sys::spawn::{Launch, Progress};
 use tracehound_sys::wait::StopKind;
 use tracehound_sys::{Errno, Tid};
 
-use super::{Local, TreePlan, attach};
+use super::{Local, TreePlan};
 use crate::child::ChildCell;
 use crate::error::{Error, Result};
 use crate::event::{Event, Started};
+use crate::refusal::explain;
 use crate::slot::{Heritage, Slot, StopClass};
 use crate::tracee::Tracee;
 
@@ -105,7 +106,7 @@ impl Local {
 
     fn seize_launch(&self, tid: Tid, plan: LaunchPlan) {
         if let Err(errno) = ptrace::seize(tid, plan.options) {
-            let error = attach::explain(tid, errno);
+            let error = explain(tid, errno);
             plan.launch.abort();
             let _ = plan.reply.send(Err(error));
             return;
