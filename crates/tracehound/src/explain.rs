@@ -58,20 +58,10 @@ pub(crate) fn explain(request: Request, tid: Tid, errno: Errno) -> Error {
         let since = request.since();
         return Error::Unsupported { what, since };
     }
+    if let Some(value) = bad_value(request, errno) {
+        return Error::InvalidArgument(value);
+    }
     match (request, errno) {
-        (
-            Request::SETREGS | Request::SETFPREGS | Request::SETREGSET,
-            Errno::EIO | Errno::EINVAL | Errno::EFAULT,
-        ) => Error::InvalidArgument("registers that user code may not have"),
-        (Request::PEEKUSR | Request::POKEUSR, Errno::EIO | Errno::EINVAL) => {
-            Error::InvalidArgument("an offset or a value that the user area cannot have")
-        }
-        (Request::SETSIGINFO, Errno::E2BIG | Errno::EFAULT) => {
-            Error::InvalidArgument("a siginfo that the kernel does not know")
-        }
-        (Request::SET_SYSCALL_INFO, Errno::ERANGE) => {
-            Error::InvalidArgument("a number or an argument that no system call can have")
-        }
         (Request::SECCOMP_GET_FILTER | Request::SECCOMP_GET_METADATA, Errno::EACCES)
         | (Request::SETOPTIONS, Errno::EPERM) => Error::NotPrivileged {
             request: what,
@@ -82,10 +72,14 @@ pub(crate) fn explain(request: Request, tid: Tid, errno: Errno) -> Error {
             Errno::EINVAL,
         ) => lacks_option(what, "CONFIG_SECCOMP_FILTER and CONFIG_CHECKPOINT_RESTORE"),
         (Request::GET_RSEQ_CONFIGURATION, Errno::EIO) => lacks_option(what, "CONFIG_RSEQ"),
+        (Request::GET_THREAD_AREA | Request::SET_THREAD_AREA, Errno::EIO) => {
+            lacks_option(what, "CONFIG_IA32_EMULATION")
+        }
         (Request::GET_SYSCALL_USER_DISPATCH_CONFIG, Errno::EINVAL) => Error::Architecture {
             what: "syscall user dispatch",
         },
         (Request::SET_SYSCALL_USER_DISPATCH_CONFIG, Errno::EINVAL | Errno::EFAULT) => {
+            // The same number for a bad value and for no such thing: a read tells.
             match ptrace::get_syscall_user_dispatch(tid) {
                 Ok(_) => Error::InvalidArgument("a syscall user dispatch that cannot be"),
                 Err(_) => Error::Architecture {
@@ -93,17 +87,32 @@ pub(crate) fn explain(request: Request, tid: Tid, errno: Errno) -> Error {
                 },
             }
         }
-        (Request::GET_THREAD_AREA | Request::SET_THREAD_AREA, Errno::EINVAL) => {
-            Error::InvalidArgument("a segment that user code may not have")
-        }
-        (Request::GET_THREAD_AREA | Request::SET_THREAD_AREA, Errno::EIO) => {
-            lacks_option(what, "CONFIG_IA32_EMULATION")
-        }
-        (Request::ARCH_PRCTL, Errno::EPERM) => {
-            Error::InvalidArgument("an address that user code may not have")
-        }
         (_, Errno::EINVAL | Errno::EIO) => Error::WrongStop { request: what, tid },
         (_, source) => Error::System { call: what, source },
+    }
+}
+
+/// What is wrong with the value that was given, if this number says so.
+fn bad_value(request: Request, errno: Errno) -> Option<&'static str> {
+    match (request, errno) {
+        (
+            Request::SETREGS | Request::SETFPREGS | Request::SETREGSET,
+            Errno::EIO | Errno::EINVAL | Errno::EFAULT,
+        ) => Some("registers that user code may not have"),
+        (Request::PEEKUSR | Request::POKEUSR, Errno::EIO | Errno::EINVAL) => {
+            Some("an offset or a value that the user area cannot have")
+        }
+        (Request::SETSIGINFO, Errno::E2BIG | Errno::EFAULT) => {
+            Some("a siginfo that the kernel does not know")
+        }
+        (Request::SET_SYSCALL_INFO, Errno::ERANGE) => {
+            Some("a number or an argument that no system call can have")
+        }
+        (Request::GET_THREAD_AREA | Request::SET_THREAD_AREA, Errno::EINVAL) => {
+            Some("a segment that user code may not have")
+        }
+        (Request::ARCH_PRCTL, Errno::EPERM) => Some("an address that user code may not have"),
+        _ => None,
     }
 }
 
