@@ -4,7 +4,7 @@
 //! On x86: arm64 stops before the access, and meets a watchpoint again.
 #![cfg(target_arch = "x86_64")]
 
-use tracehound::requests::{BreakpointKind, HardwareBreakpoint};
+use tracehound::requests::{BreakpointKind, HardwareBreakpoint, SignalQueue};
 use tracehound::{Child, Error, Event, ResumeMode, Signal, Tracee, Tracer};
 use tracehound_tests::{
     end, if_there_is, in_each_place, line, lines, next, next_mark, puppet, soon, start, wait,
@@ -13,7 +13,7 @@ use tracehound_tests::{
 in_each_place! {
     a_write_is_seen, reads_and_writes, an_instruction, all_registers, taken_out, asked_for_twice,
     what_cannot_be_watched, while_stepping, by_the_stream, only_this_thread, gone_after_a_detach,
-    gone_after_an_exec, overtaken_by_an_interrupt,
+    gone_after_an_exec, overtaken_by_an_interrupt, a_forged_trap,
 }
 
 fn write(address: u64) -> HardwareBreakpoint {
@@ -403,4 +403,23 @@ async fn overtaken_by_an_interrupt(tracer: Tracer) {
             assert!(status.success(), "{status:?}");
         }
     }
+}
+
+// Contract 8: a trap that the program made itself, and blocks, does not keep a detach from
+// coming to its end.
+async fn a_forged_trap(tracer: Tracer) {
+    const TRAP_HWBKPT: i32 = 4;
+    let (mut tracee, mut child) = start(&tracer, &mut puppet!("forge-trap", TRAP_HWBKPT)).await;
+    let there = write(tracee.getregs().await.expect("regs").stack_pointer() & !7);
+    if_there_is(tracee.set_hardware_breakpoint(&there).await);
+    if_there_is(tracee.clear_hardware_breakpoint(&there).await);
+    next_mark(&mut tracee).await;
+    let waiting = tracee
+        .pending_signals(SignalQueue::Thread)
+        .await
+        .expect("peek");
+    assert_eq!(waiting.len(), 1);
+    soon("detach", tracee.detach()).await.expect("detach");
+    let status = soon("its end", child.wait()).await.expect("status");
+    assert!(status.success(), "{status:?}");
 }

@@ -15,7 +15,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 
-use crate::Tid;
+use crate::{SignalSet, Tid};
 
 /// The parts of `/proc/TID/status` that a tracer needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +34,9 @@ pub struct Status {
     pub kernel_thread: bool,
     /// Its seccomp mode: 0 for none, 1 for strict, 2 for filters.
     pub seccomp: u32,
+    /// The signals that it blocks at the moment. (`PTRACE_GETSIGMASK` gives those that it will
+    /// block after sigsuspend(2) and its like.)
+    pub blocked: SignalSet,
 }
 
 /// A file of a thread. Only ids that can name a thread become part of a path.
@@ -112,6 +115,7 @@ fn parse_status(text: &[u8]) -> Option<(Status, Told)> {
     let mut tracer = None;
     let mut threads = 0;
     let mut seccomp = 0;
+    let mut blocked = SignalSet::EMPTY;
     let mut kernel_thread = false;
     let mut told = Told::Nothing;
     for (name, value) in fields(text) {
@@ -122,6 +126,7 @@ fn parse_status(text: &[u8]) -> Option<(Status, Told)> {
             b"TracerPid" => tracer = number(value),
             b"Threads" => threads = number(value).map_or(0, |n| n.as_raw().max(0) as usize),
             b"Seccomp" => seccomp = number(value).map_or(0, |n| n.as_raw().max(0) as u32),
+            b"SigBlk" => blocked = SignalSet::from_bits(hexadecimal(value).unwrap_or(0)),
             b"VmSize" => told = Told::Yes,
             b"Kthread" => {
                 told = Told::Yes;
@@ -138,6 +143,7 @@ fn parse_status(text: &[u8]) -> Option<(Status, Told)> {
         threads,
         kernel_thread,
         seccomp,
+        blocked,
     };
     Some((status, told))
 }
@@ -153,6 +159,10 @@ fn parse_flags(text: &[u8]) -> Option<u32> {
 fn number(value: &[u8]) -> Option<Tid> {
     let text = std::str::from_utf8(value).ok()?;
     text.parse().ok().map(Tid::from_raw)
+}
+
+fn hexadecimal(value: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(value).ok()?, 16).ok()
 }
 
 /// The threads of a process: one reading of `/proc/PID/task`.

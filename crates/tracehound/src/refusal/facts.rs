@@ -192,6 +192,7 @@ mod tests {
                 threads: 1,
                 kernel_thread: false,
                 seccomp: 0,
+                blocked: tracehound_sys::SignalSet::EMPTY,
             },
             theirs: user(1000, NONE),
             own: user(1000, NONE),

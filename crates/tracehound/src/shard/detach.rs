@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use tracehound_sys::ptrace::{self, PEEK_SIGINFO_MAX, SignalQueue};
-use tracehound_sys::{Errno, SigInfo, Signal, Tid};
+use tracehound_sys::{Errno, SigInfo, Signal, Tid, proc};
 
 use super::Local;
 use super::stops::{is_hardware_breakpoint, is_step};
@@ -39,29 +39,23 @@ impl Local {
 
     /// Detaches a stopped tracee as if nobody had watched.
     pub(super) fn finish_detach(&self, slot: &Arc<Slot>, class: StopClass) {
-        if is_trap_due(slot) {
-            // It would kill the thread. It is reported at once, as what it is, and the tracee
-            // detached from there.
-            let signal = own_signal(class);
-            let mut state = slot.lock();
-            state.detach = true;
-            slot.resume_locked(&mut state, Action::Resume(ptrace::ResumeKind::Cont, signal));
+        self.detach_from(slot, own_signal(class));
+    }
+
+    /// Detaches a stopped tracee, delivering this signal in place of its stop's own.
+    pub(crate) fn detach_from(&self, slot: &Arc<Slot>, signal: Option<Signal>) {
+        if !is_trap_due(slot) {
+            self.detach_now(slot, signal);
             return;
         }
-        self.detach_now(slot, own_signal(class));
+        // It would kill the thread. It is reported at once, as what it is, and the tracee
+        // detached from there.
+        let mut state = slot.lock();
+        state.detach = true;
+        slot.resume_locked(&mut state, Action::Resume(ptrace::ResumeKind::Cont, signal));
     }
 
-    /// Detaches a tracee that its user holds: the signal of the stop is suppressed.
-    pub(crate) fn detach_held(&self, slot: &Arc<Slot>) {
-        if is_trap_due(slot) {
-            self.finish_detach(slot, StopClass::Other);
-        } else {
-            self.detach_now(slot, None);
-        }
-    }
-
-    /// Detaches a stopped tracee, delivering this signal.
-    pub(crate) fn detach_now(&self, slot: &Arc<Slot>, signal: Option<Signal>) {
+    fn detach_now(&self, slot: &Arc<Slot>, signal: Option<Signal>) {
         let tid = slot.tid();
         let child = self.children.borrow_mut().remove(&tid);
         // While it is still ours, so that the id cannot be another's.
@@ -164,6 +158,9 @@ fn own_signal(class: StopClass) -> Option<Signal> {
 
 /// Whether the `SIGTRAP` of a single step, or of a breakpoint in a debug register, waits to be
 /// delivered: an interrupt, or another signal, has overtaken it.
+///
+/// The kernel unblocks a `SIGTRAP` that it sends. One that is blocked is the program's own,
+/// made to look like this, and would not be reported.
 fn is_trap_due(slot: &Slot) -> bool {
     let state = slot.lock();
     let (stepping, hardware) = (state.stepping, state.hardware);
@@ -173,6 +170,7 @@ fn is_trap_due(slot: &Slot) -> bool {
             info.signal() == Signal::SIGTRAP
                 && (is_step(info, stepping) || hardware && is_hardware_breakpoint(info))
         })
+        && proc::status(slot.tid()).is_ok_and(|status| !status.blocked.contains(Signal::SIGTRAP))
 }
 
 /// Whether such a signal waits to be delivered to this thread. Of a queue that is longer than

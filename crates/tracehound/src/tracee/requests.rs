@@ -151,7 +151,7 @@ impl Tracee {
             let state = slot.lock();
             if state.held && matches!(state.phase, Phase::Stopped(_)) {
                 drop(state);
-                local.detach_held(slot);
+                local.detach_from(slot, None);
             } else {
                 drop(state);
                 local.detach(slot);
@@ -177,7 +177,7 @@ impl Tracee {
             state.check_held(self.tid())?;
             check_signal(self.tid(), state.phase, Some(signal))?;
         }
-        self.detach_by(move |local, slot| local.detach_now(slot, Some(signal)))
+        self.detach_by(move |local, slot| local.detach_from(slot, Some(signal)))
             .await
     }
 

@@ -121,6 +121,7 @@ fn main() {
         "parent" => signals::parent_of_a_pausing_child(),
         "raise-between" => signals::raise_between_marks(),
         "breakpoint" => signals::breakpoint(),
+        "forge-trap" => signals::forge_trap(number(args, 0)),
         "fault" => signals::fault(),
         "dump" => signals::dump(args),
         "fork" => births::fork(),

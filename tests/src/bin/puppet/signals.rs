@@ -237,6 +237,23 @@ pub(crate) fn breakpoint() {
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn breakpoint() {}
 
+/// Blocks SIGTRAP, and sends itself one that looks as if the kernel had, with this code. A
+/// mark; then a good end.
+pub(crate) fn forge_trap(code: c_int) {
+    mask(libc::SIG_BLOCK, &[libc::SIGTRAP]);
+    // SAFETY: zero is a value of every field; a siginfo that outlives the call.
+    let result = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        info.si_signo = libc::SIGTRAP;
+        info.si_code = code;
+        let pid = own_pid();
+        let call = libc::SYS_rt_tgsigqueueinfo;
+        libc::syscall(call, pid, pid, libc::SIGTRAP, &raw const info)
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    mark(0, 0, 0);
+}
+
 /// Writes where nothing is.
 pub(crate) fn fault() {
     // SAFETY: not sound at all, which is the purpose: the process is to die of it.
