@@ -8,7 +8,7 @@ use tracehound_tests::{
 
 in_each_place! {
     the_same_as_the_events, another_call, other_arguments, another_result, no_call_at_all,
-    in_the_wrong_stop, numbers_that_no_call_has,
+    in_the_wrong_stop, numbers_that_no_call_has, another_number,
 }
 
 async fn info(tracee: &Tracee) -> SyscallInfo {
@@ -191,4 +191,14 @@ async fn numbers_that_no_call_has(tracer: Tracer) {
     }
     assert_eq!(info(&tracee).await, before);
     next!(tracee, Event::Exited(_));
+}
+
+// Scenario 40: on kernels without the request, too.
+async fn another_number(tracer: Tracer) {
+    let (mut tracee, child) = asking(&tracer).await;
+    let number = i32::try_from(libc::SYS_getpid).expect("a number");
+    tracee.set_syscall_number(number).await.expect("set");
+    assert!(matches!(info(&tracee).await.op, SyscallOp::Entry(c) if c.name() == Some("getpid")));
+    let pid = tracee.tid().to_string();
+    assert_eq!(says(&mut tracee, child).await, pid);
 }

@@ -370,11 +370,11 @@ async fn a_call_is_skipped(tracer: Tracer) {
     let (mut tracee, mut child) = start_watched(&tracer, puppet!("say-parent")).await;
     let mut out = lines(&mut child);
     mark(&mut tracee).await;
-    let mut regs = tracee.getregs().await.expect("regs");
-    regs.set_syscall_number(u64::MAX);
-    tracee.setregs(&regs).await.expect("setregs");
+    tracee.set_syscall_number(-1).await.expect("skipped");
     let exit = next!(tracee, Event::SyscallExit(exit) => exit);
-    assert_eq!(exit.errno(), Some(libc::ENOSYS));
+    if cfg!(target_arch = "x86_64") {
+        assert_eq!(exit.errno(), Some(libc::ENOSYS));
+    }
     let mut regs = tracee.getregs().await.expect("regs");
     regs.set_syscall_result(7);
     tracee.setregs(&regs).await.expect("setregs");

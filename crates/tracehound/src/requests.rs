@@ -17,7 +17,7 @@
 //! | `PTRACE_PEEKUSR` | [`peek_user`] | [`peek_user`](crate::Tracee::peek_user) | 1.0 | x86. `PTRACE_PEEKUSER` in glibc. |
 //! | `PTRACE_POKETEXT` | [`poke_text`] | – | 1.0 | The same as `PTRACE_POKEDATA`. |
 //! | `PTRACE_POKEDATA` | [`poke_data`] | [`poke_data`](crate::Tracee::poke_data) | 1.0 | [`write_memory`](crate::Tracee::write_memory) needs no stop. |
-//! | `PTRACE_POKEUSR` | [`poke_user`] | [`poke_user`](crate::Tracee::poke_user), [`set_hardware_breakpoint`](crate::Tracee::set_hardware_breakpoint) | 1.0 | x86. `PTRACE_POKEUSER` in glibc. |
+//! | `PTRACE_POKEUSR` | [`poke_user`] | [`poke_user`](crate::Tracee::poke_user), [`set_hardware_breakpoint`](crate::Tracee::set_hardware_breakpoint), [`set_syscall_number`](crate::Tracee::set_syscall_number) | 1.0 | x86. `PTRACE_POKEUSER` in glibc. |
 //! | `PTRACE_CONT` | [`resume`] | [`cont`](crate::Tracee::cont) | 1.0 | |
 //! | `PTRACE_KILL` | – | – | 1.0 | Deprecated, does nothing to a running tracee. [`Control::kill`](crate::Control::kill) sends `SIGKILL`. |
 //! | `PTRACE_SINGLESTEP` | [`resume`] | [`step`](crate::Tracee::step) | 1.0 | |

@@ -54,6 +54,7 @@ pub use signals::{
 };
 pub use syscall_info::{
     Arch, SyscallEntry, SyscallInfo, SyscallOp, get_syscall_info, set_syscall_info,
+    set_syscall_number,
 };
 pub use user_dispatch::{
     DispatchMode, UserDispatch, get_syscall_user_dispatch, set_syscall_user_dispatch,

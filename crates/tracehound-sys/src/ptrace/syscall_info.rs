@@ -212,6 +212,31 @@ pub fn set_syscall_info(tid: Tid, info: &SyscallInfo) -> Result<()> {
     unsafe { call(Request::SET_SYSCALL_INFO, tid, size, data) }.map(drop)
 }
 
+/// Changes the number of the system call at its entry or seccomp stop, on any kernel: by
+/// `PTRACE_POKEUSER` on x86, by `PTRACE_SETREGSET` of `NT_ARM_SYSTEM_CALL` (Linux 3.19) on
+/// arm64, where it is in no register. The number -1 skips the call.
+///
+/// # Errors
+///
+/// `ESRCH` if the tracee is not stopped; `EOPNOTSUPP` on other architectures.
+pub fn set_syscall_number(tid: Tid, number: i32) -> Result<()> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let offset = std::mem::offset_of!(libc::user_regs_struct, orig_rax) as u64;
+        super::poke_user(tid, offset, i64::from(number) as u64)
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        let set = super::RegSet::ARM_SYSTEM_CALL;
+        super::setregset(tid, set, &number.to_ne_bytes()).map(drop)
+    }
+    #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
+    {
+        let _ = (tid, number);
+        Err(crate::Errno::EOPNOTSUPP)
+    }
+}
+
 impl Raw {
     fn encode(info: &SyscallInfo) -> Raw {
         let call = |entry: &SyscallEntry, data: u32| {

@@ -49,6 +49,30 @@ impl Tracee {
         .await
     }
 
+    /// Changes the number of the system call, in a syscall-enter-stop or a seccomp stop, on
+    /// every kernel: `PTRACE_POKEUSER` on x86, `PTRACE_SETREGSET` of `NT_ARM_SYSTEM_CALL` on
+    /// arm64.
+    ///
+    /// The number -1 skips the call. Its result is then set at its exit; what it is if that
+    /// is not done depends on the architecture: `ENOSYS` on x86, the first argument on arm64.
+    ///
+    /// # Errors
+    ///
+    /// As [`getregs`](Tracee::getregs).
+    ///
+    /// # Cancel safety
+    ///
+    /// A request that was sent cannot be recalled: the number may have been changed.
+    pub async fn set_syscall_number(&mut self, number: i32) -> Result<()> {
+        let request = if cfg!(target_arch = "x86_64") {
+            Request::POKEUSR
+        } else {
+            Request::SETREGSET
+        };
+        self.request(request, move |tid| ptrace::set_syscall_number(tid, number))
+            .await
+    }
+
     /// Which system calls the thread wants as signals, see prctl(2):
     /// `PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG` (Linux 6.4).
     ///
