@@ -2,7 +2,7 @@
 //! asked for.
 
 use tracehound::{Child, Error, Event, Tracee, Tracer};
-use tracehound_tests::{end, in_each_place, puppet, soon, start, wait};
+use tracehound_tests::{end, in_each_place, puppet, soon, start};
 
 in_each_place! {
     full_pages, partial_at_the_end_of_a_page, without_permission, read_only, wild_addresses,
@@ -243,7 +243,7 @@ async fn written_and_run(tracer: Tracer) {
     assert_eq!(original, [0x90]);
     assert_eq!(tracee.write_memory(code, &[0xcc]).expect("written"), 1);
     tracee.cont().await.expect("cont");
-    wait!(tracee, Event::Signal(stop) if stop.signal == tracehound::Signal::SIGTRAP);
+    tracehound_tests::wait!(tracee, Event::Signal(stop) if stop.signal == tracehound::Signal::SIGTRAP);
     let mut regs = tracee.getregs().await.expect("regs");
     assert_eq!(regs.instruction_pointer(), code + 1);
     tracee.write_memory(code, &original).expect("written");
