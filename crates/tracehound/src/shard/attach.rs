@@ -375,11 +375,12 @@ impl Local {
                 // Made by a thread that was seized before, or another one until its exec:
                 // the report is on its way.
                 Ok(status) if status.tracer == self.shard.thread() => Ok(Found::Unreported),
+                Ok(status) if status.tracer.is_valid() => Err(explain(tid, errno)),
                 Ok(_) if attaching.refusals < REFUSALS => {
                     attaching.refusals += 1;
                     Ok(Found::New)
                 }
-                Ok(_) => Err(explain(tid, errno)),
+                Ok(_) => Err(explain(attaching.plan.pid, errno)),
             },
         }
     }
