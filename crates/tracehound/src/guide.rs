@@ -39,6 +39,7 @@ pub mod errors {
         gone
         detached
         no_such_process
+        busy
         not_a_signal_stop
         no_such_signal
         wrong_stop
