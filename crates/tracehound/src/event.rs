@@ -11,7 +11,7 @@ use tracehound_sys::{Errno, SigInfo, Signal, Tid};
 ///
 /// A stop leaves the tracee *held*: it takes requests until it is resumed, by a
 /// method such as [`cont`](crate::Tracee::cont) or by asking for the next event.
-/// The last four, apart from [`Unknown`](Event::Unknown), end the stream.
+/// The last five, apart from [`Unknown`](Event::Unknown), end the stream.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -58,6 +58,10 @@ pub enum Event {
     Killed(Killed),
     /// The end of this thread: another thread called exec and took its id.
     Replaced(Replaced),
+    /// The end, of which nothing more is known: somebody else in this process waited for
+    /// it and took its status, or waits for everything. See
+    /// [what cannot work](crate#what-cannot-work).
+    Lost,
     /// The end of the attachment; the thread runs on.
     Detached,
 }
@@ -67,7 +71,11 @@ impl Event {
     pub fn is_terminal(&self) -> bool {
         matches!(
             self,
-            Event::Exited(_) | Event::Killed(_) | Event::Replaced(_) | Event::Detached
+            Event::Exited(_)
+                | Event::Killed(_)
+                | Event::Replaced(_)
+                | Event::Lost
+                | Event::Detached
         )
     }
 
@@ -214,8 +222,9 @@ plain_data! {
 
     /// The end of a leader whose id another thread took at its exec.
     Replaced {
-        /// The former id of the thread that called exec.
-        by: Tid,
+        /// The former id of the thread that called exec; nothing if that thread was not
+        /// traced by this tracer, where the kernel tells nobody.
+        by: Option<Tid>,
     }
 }
 

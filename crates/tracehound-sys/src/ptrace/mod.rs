@@ -22,6 +22,7 @@ use std::ffi::c_void;
 
 use nix::errno::Errno;
 
+use crate::wait::StopStatus;
 use crate::{Result, SigInfo, Signal, Tid};
 
 /// Raw request codes, of the type that this C library's ptrace(3) takes.
@@ -177,6 +178,24 @@ pub fn getsiginfo(tid: Tid) -> Result<SigInfo> {
         )?;
     }
     Ok(info)
+}
+
+/// The status word of the present stop, as waitid(2) gave it, or would: for a stop whose
+/// report somebody else has taken. `PTRACE_GETSIGINFO`, in which the kernel keeps it.
+///
+/// A tracee that sends itself a signal with a code like that of an event is taken at its
+/// word.
+///
+/// # Errors
+///
+/// `ESRCH` if the tracee is in no stop.
+pub fn stop_status(tid: Tid) -> Result<StopStatus> {
+    let info = getsiginfo(tid)?;
+    let (signal, code) = (info.signal().as_raw(), info.code());
+    let is_call = signal == libc::SIGTRAP && code == libc::SIGTRAP | 0x80;
+    let is_event = code & 0xff == signal && matches!(code >> 8, 1..=7 | libc::PTRACE_EVENT_STOP);
+    let raw = if is_call || is_event { code } else { signal };
+    Ok(StopStatus::from_raw(raw))
 }
 
 /// `PTRACE_SETSIGINFO`: changes the signal about to be delivered.

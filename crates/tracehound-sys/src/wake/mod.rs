@@ -35,6 +35,7 @@ mod arch;
 #[path = "fallback.rs"]
 mod arch;
 
+mod alarm;
 mod signal;
 
 use std::cell::Cell;
@@ -47,6 +48,7 @@ use nix::errno::Errno;
 use crate::wait::{OWN_TRACEES, RawInfo, Report, Target};
 use crate::{Result, Signal, Tid, ptrace};
 
+pub use alarm::Alarm;
 pub use signal::WakeSignal;
 
 /// The addresses of the check-and-call section: for the test that delivers the
@@ -210,6 +212,15 @@ impl Bound<'_> {
         let _ = unsafe { self.interrupter.blocking(libc::SYS_ppoll, args) };
     }
 
+    /// An alarm that ends waits and sleeps of this thread.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if the user's queue of pending signals is full.
+    pub fn alarm(&self) -> Result<Alarm> {
+        Alarm::new(self.interrupter.signal)
+    }
+
     /// [`ptrace::seize`], which [`Interrupter::interrupt`] ends with `EINTR`.
     pub fn seize(&self, tid: Tid, options: ptrace::Options) -> Result<()> {
         let args = [
@@ -278,6 +289,24 @@ mod tests {
             wait.recv().expect("the sleeper woke");
         }
         sleeper.join().expect("the sleeper ends");
+    }
+
+    #[test]
+    fn an_alarm_ends_sleeps() {
+        let signal = WakeSignal::claim(None).expect("a free signal");
+        let interrupter = Interrupter::new(signal);
+        let bound = interrupter.bind();
+        let alarm = bound.alarm().expect("a timer");
+        let begin = std::time::Instant::now();
+        alarm.set(Duration::from_millis(10));
+        while begin.elapsed() < Duration::from_millis(30) {
+            bound.sleep(None);
+        }
+        assert!(!interrupter.acknowledge());
+        alarm.stop();
+        let begin = std::time::Instant::now();
+        bound.sleep(Some(Duration::from_millis(50)));
+        assert!(begin.elapsed() >= Duration::from_millis(50));
     }
 
     #[test]

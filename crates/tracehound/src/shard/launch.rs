@@ -73,6 +73,11 @@ impl Launches {
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.borrow().is_empty() && self.seized.borrow().is_empty()
     }
+
+    /// Those that are seized, and before their exec.
+    pub(super) fn tids(&self) -> Vec<Tid> {
+        self.seized.borrow().keys().copied().collect()
+    }
 }
 
 impl Local {
@@ -116,6 +121,7 @@ impl Local {
         }
         let launch = Arc::clone(&plan.launch);
         self.launches.seized.borrow_mut().insert(tid, plan);
+        self.patrol_soon();
         launch.go();
     }
 

@@ -18,6 +18,7 @@ mod births;
 mod detach;
 mod launch;
 mod local;
+mod patrol;
 mod reaper;
 mod stops;
 mod tasks;
