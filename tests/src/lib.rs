@@ -16,7 +16,7 @@ use tracehound_sys::{Tid, proc};
 
 pub use family::{Family, History};
 pub use host::{dispositions, set_action, sibling, stays_asleep, thread_file, trace_births};
-pub use observe::{end, line, lines, start, to_the_end};
+pub use observe::{end, line, lines, next_event, start, to_the_end};
 pub use places::{in_a_task, in_place, pinned};
 pub use ward::Ward;
 

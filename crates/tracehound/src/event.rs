@@ -29,7 +29,8 @@ pub enum Event {
     GroupStop(GroupStop),
     /// A group-stop has ended, or `SIGCONT` came while the process ran.
     Continued,
-    /// The answer to [`interrupt`](crate::Control::interrupt).
+    /// The answer to [`interrupt`](crate::Control::interrupt). A tracee that was in a
+    /// group-stop is still: asking for the next event listens again.
     Interrupted,
     /// One instruction was executed in [`step`](crate::Tracee::step).
     Step,

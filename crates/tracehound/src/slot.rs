@@ -117,6 +117,8 @@ pub(crate) struct State {
     pub(crate) birth: Option<Tracee>,
     /// Its first stop was seen.
     pub(crate) started: bool,
+    /// A group-stop was reported, and its end was not.
+    pub(crate) group_stopped: bool,
     /// It was resumed for a single step whose `SIGTRAP` has not been reported.
     pub(crate) stepping: bool,
     /// A second answer to one interrupt may come; nobody waits for it.
@@ -173,6 +175,7 @@ impl Slot {
                 call: None,
                 birth: None,
                 started: false,
+                group_stopped: false,
                 stepping: false,
                 leftover: false,
                 interrupt: Interrupt::None,
@@ -419,6 +422,7 @@ mod tests {
             call: None,
             birth: None,
             started: true,
+            group_stopped: false,
             stepping: false,
             leftover: false,
             interrupt: Interrupt::None,

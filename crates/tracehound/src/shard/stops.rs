@@ -298,12 +298,26 @@ fn event_stop(state: &mut State, kind: StopKind) -> (StopClass, Event) {
             state.started = true;
             Event::Started(Started { exec: None })
         }
-        StopKind::Group(signal) => Event::GroupStop(GroupStop { signal }),
-        StopKind::Trap if state.interrupt != Interrupt::None => {
+        // Interrupted in the group-stop that it has told of: the kernel says that again.
+        StopKind::Group(_) if state.group_stopped && state.interrupt != Interrupt::None => {
             state.interrupt = Interrupt::None;
             Event::Interrupted
         }
-        StopKind::Trap => Event::Continued,
+        StopKind::Group(signal) => {
+            state.group_stopped = true;
+            // It is resumed by listening, or by its user.
+            state.enter_mode = false;
+            Event::GroupStop(GroupStop { signal })
+        }
+        StopKind::Trap => {
+            let continued = std::mem::take(&mut state.group_stopped);
+            match std::mem::replace(&mut state.interrupt, Interrupt::None) {
+                Interrupt::Asked => Event::Interrupted,
+                // The stop was the answer, or this is: what has not been told is its end.
+                Interrupt::Doubtful if !continued => Event::Interrupted,
+                _ => Event::Continued,
+            }
+        }
         StopKind::Unknown { event, signal } => Event::Unknown(Unknown { event, signal }),
         _ => Event::Unknown(Unknown {
             event: 0,

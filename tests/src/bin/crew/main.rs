@@ -9,6 +9,7 @@ mod execs;
 mod groups;
 mod leaderless;
 mod namespaces;
+mod signals;
 
 use std::io::{BufRead, Write};
 use std::time::Duration;
@@ -85,6 +86,15 @@ fn main() {
         "leaderless" => leaderless::leaderless(args),
         "dump" => groups::dump(args),
         "seccomp" => groups::seccomp(args),
+        "threads" => {
+            groups::start_pausing(number(args, 0));
+            say("ready");
+            pause();
+        }
+        "raise-often" => signals::raise_often(args),
+        "raise-orphaned" => signals::raise_orphaned(args),
+        "read-interrupted" => signals::read_interrupted(args),
+        "nap" => signals::nap(args),
         "race-exec" => execs::race(args),
         "exec-when-told" => execs::when_told(args),
         "exec-often" => execs::often(args),
