@@ -131,7 +131,8 @@ impl Life {
                 self.line(&format!("+++ killed by {signal}{core} +++"));
             }
             Event::Replaced(Replaced { by, .. }) => {
-                self.line(&format!("+++ superseded by execve in pid {by} +++"));
+                let by = by.map_or_else(|| "another thread".to_string(), |by| format!("pid {by}"));
+                self.line(&format!("+++ superseded by execve in {by} +++"));
             }
             _ => {}
         }

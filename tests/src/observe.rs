@@ -61,6 +61,17 @@ pub async fn start(tracer: &tracehound::Tracer, command: &mut Command) -> (Trace
     (tracee, child)
 }
 
+/// The next event of a tracee, which resumes it.
+///
+/// # Panics
+///
+/// If its stream has ended.
+pub async fn next_event(tracee: &mut Tracee) -> Event {
+    soon("the next event", tracee.next())
+        .await
+        .expect("an event")
+}
+
 /// The lines that a child writes.
 ///
 /// # Panics

@@ -92,7 +92,7 @@ async fn by_another_thread(tracer: Tracer) {
     caller.getregs().await.expect("regs");
     let leaders = to_the_end(&mut leader).await;
     assert!(
-        matches!(leaders[..], [Event::Replaced(replaced)] if replaced.by == former),
+        matches!(leaders[..], [Event::Replaced(replaced)] if replaced.by == Some(former)),
         "{leaders:?}"
     );
     let others = to_the_end(&mut other).await;

@@ -16,6 +16,15 @@ async fn children_inherited_by_a_tracer_thread_stay_the_hosts() {
     run_host(env!("CARGO_BIN_EXE_host_leaderless"), []).await;
 }
 
+// Scenario 54
+#[tokio::test]
+async fn a_host_that_waits_for_tracees_is_found_out() {
+    let host = env!("CARGO_BIN_EXE_host_waits");
+    for what in ["once", "child", "everything"] {
+        run_host(host, [what]).await;
+    }
+}
+
 // Scenario 50
 #[tokio::test]
 async fn wakes_arrive_though_the_signal_queue_is_full() {

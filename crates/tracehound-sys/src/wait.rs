@@ -148,6 +148,12 @@ pub fn poll(target: Target, flags: i32) -> Result<Option<Report>> {
     Ok(info.decode())
 }
 
+/// Whether a thread is a tracee of the calling thread: `waitid(P_PID, …, WNOHANG | WNOWAIT)`.
+/// Takes no report.
+pub fn is_own_tracee(tid: Tid) -> bool {
+    poll(Target::One(tid), OWN_TRACEES | libc::WNOWAIT) != Err(Errno::ECHILD)
+}
+
 /// The siginfo that waitid(2) fills in.
 pub(crate) struct RawInfo(libc::siginfo_t);
 

@@ -67,25 +67,56 @@ impl ChildCell {
 
     /// Its tracer thread has seen its death.
     pub(crate) fn ended(&self, status: ExitStatus) {
+        self.set_outcome(Outcome::Ended(status));
+    }
+
+    /// It has ended, and somebody else took its status.
+    pub(crate) fn lost(&self) {
+        self.set_outcome(Outcome::Lost);
+    }
+
+    /// The first to say how it ended is right.
+    fn set_outcome(&self, new: Outcome) {
         *self.keeper() = Keeper::Nobody;
-        self.outcome.send_replace(Some(Outcome::Ended(status)));
+        self.outcome.send_if_modified(|outcome| {
+            let first = outcome.is_none();
+            outcome.get_or_insert(new);
+            first
+        });
+    }
+
+    /// Whether it is known how it ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.outcome.borrow().is_some()
     }
 
     /// Takes the status of a detached child; gives whether it has ended.
-    pub(crate) fn reap(&self) -> bool {
+    pub(crate) fn reap(self: &Arc<Self>) -> bool {
         // Under the lock: once it is reaped, its id may be another's, and must not be
         // killed by number.
         let mut keeper = self.keeper();
-        let outcome = match tracehound_sys::reap(self.pid) {
+        let status = match tracehound_sys::reap(self.pid) {
             Ok(None) => return false,
-            Ok(Some(status)) => Outcome::Ended(status),
-            // The host waits for everything.
-            Err(_) => Outcome::Lost,
+            Ok(Some(status)) => Some(status),
+            Err(_) => None,
         };
         *keeper = Keeper::Nobody;
         drop(keeper);
-        self.outcome.send_replace(Some(outcome));
+        match status {
+            Some(status) => self.ended(status),
+            None => self.reaped_elsewhere(),
+        }
         true
+    }
+
+    /// By its former tracer thread, which has its status or is about to, or by a host that
+    /// waits for everything.
+    fn reaped_elsewhere(self: &Arc<Self>) {
+        let cell = Arc::clone(self);
+        // What that thread has reaped it has also told when it comes to this.
+        if self.shard.run(move |_| cell.lost()).is_err() {
+            self.lost();
+        }
     }
 
     /// SIGKILL, by way of whoever can tell that the id is still the process's.

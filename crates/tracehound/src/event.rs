@@ -11,7 +11,7 @@ use tracehound_sys::{Errno, SigInfo, Signal, Tid};
 ///
 /// A stop leaves the tracee *held*: it takes requests until it is resumed, by a
 /// method such as [`cont`](crate::Tracee::cont) or by asking for the next event.
-/// The last four, apart from [`Unknown`](Event::Unknown), end the stream.
+/// The last five, apart from [`Unknown`](Event::Unknown), end the stream.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -29,7 +29,8 @@ pub enum Event {
     GroupStop(GroupStop),
     /// A group-stop has ended, or `SIGCONT` came while the process ran.
     Continued,
-    /// The answer to [`interrupt`](crate::Control::interrupt).
+    /// The answer to [`interrupt`](crate::Control::interrupt). A tracee that was in a
+    /// group-stop is still: asking for the next event listens again.
     Interrupted,
     /// One instruction was executed in [`step`](crate::Tracee::step) or
     /// [`sysemu_step`](crate::Tracee::sysemu_step), or some in
@@ -63,6 +64,10 @@ pub enum Event {
     Killed(Killed),
     /// The end of this thread: another thread called exec and took its id.
     Replaced(Replaced),
+    /// The end, of which nothing more is known: somebody else in this process waited for
+    /// it and took its status, or waits for everything. See
+    /// [what cannot work](crate#what-cannot-work).
+    Lost,
     /// The end of the attachment; the thread runs on.
     Detached,
 }
@@ -72,7 +77,11 @@ impl Event {
     pub fn is_terminal(&self) -> bool {
         matches!(
             self,
-            Event::Exited(_) | Event::Killed(_) | Event::Replaced(_) | Event::Detached
+            Event::Exited(_)
+                | Event::Killed(_)
+                | Event::Replaced(_)
+                | Event::Lost
+                | Event::Detached
         )
     }
 
@@ -226,8 +235,9 @@ plain_data! {
 
     /// The end of a leader whose id another thread took at its exec.
     Replaced {
-        /// The former id of the thread that called exec.
-        by: Tid,
+        /// The former id of the thread that called exec; nothing if that thread was not
+        /// traced by this tracer, where the kernel tells nobody.
+        by: Option<Tid>,
     }
 }
 

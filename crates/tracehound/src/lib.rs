@@ -55,6 +55,11 @@
 //! with [`Tracer::spawn`], and attaching to a child of one's own is refused unless
 //! [asked for](Attach::own_child).
 //!
+//! It is noticed: a tracee that is stopped and was not reported is looked for every few
+//! seconds, more often while that happens. The stop is then handled as if it had been
+//! reported, late; of a death that was taken only [`Event::Lost`] is left. Both are logged
+//! as an error.
+//!
 //! A host with a SIGCHLD handler without `SA_NOCLDSTOP` pays two to three times as much for
 //! each stop, since the kernel sends SIGCHLD at each.
 //!

@@ -109,12 +109,16 @@ pub(crate) struct State {
     pub(crate) mode: ResumeKind,
     /// How it was resumed last.
     pub(crate) resumed: ResumeKind,
+    /// The resume that the phase speaks of is still in the queue.
+    pub(crate) queued: bool,
     /// The system call that was entered and not left.
     pub(crate) call: Option<SyscallEntry>,
     /// The child of a birth event, until it is taken.
     pub(crate) birth: Option<Tracee>,
     /// Its first stop was seen.
     pub(crate) started: bool,
+    /// A group-stop was reported, and its end was not.
+    pub(crate) group_stopped: bool,
     /// It was resumed for a single step whose `SIGTRAP` has not been reported.
     pub(crate) stepping: bool,
     /// There were breakpoints in its debug registers, or may have been. Some may be there
@@ -149,6 +153,9 @@ pub(crate) struct Slot {
     tid: AtomicI32,
     /// Zero until it was asked for.
     tgid: AtomicI32,
+    /// Zero, or the process or its ancestor by clone(2): the threads of one process have the
+    /// same.
+    clan: AtomicI32,
     options: AtomicU32,
     /// The tree of [`Tracer::trace`](crate::Tracer::trace) that it belongs to.
     pub(crate) tree: Option<u64>,
@@ -162,6 +169,7 @@ impl Slot {
         Arc::new(Slot {
             tid: AtomicI32::new(tid.as_raw()),
             tgid: AtomicI32::new(0),
+            clan: AtomicI32::new(0),
             options: AtomicU32::new(heritage.options.bits()),
             tree: heritage.tree,
             shard,
@@ -173,9 +181,11 @@ impl Slot {
                 waker: None,
                 mode: heritage.mode,
                 resumed: ResumeKind::Cont,
+                queued: false,
                 call: None,
                 birth: None,
                 started: false,
+                group_stopped: false,
                 stepping: false,
                 hardware: false,
                 leftover: false,
@@ -231,6 +241,25 @@ impl Slot {
             },
             known => Tid::from_raw(known),
         }
+    }
+
+    /// The process, if it was asked for before.
+    pub(crate) fn known_tgid(&self) -> Option<Tid> {
+        let raw = self.tgid.load(Ordering::Relaxed);
+        (raw != 0).then(|| Tid::from_raw(raw))
+    }
+
+    /// The clan that the thread was born into, or else its process, as far as that is known.
+    pub(crate) fn clan(&self) -> Tid {
+        match self.clan.load(Ordering::Relaxed) {
+            0 => self.known_tgid().unwrap_or(self.tid()),
+            known => Tid::from_raw(known),
+        }
+    }
+
+    /// Born by clone(2), in a thread of this clan. Before it is entered in a table.
+    pub(crate) fn set_clan(&self, clan: Tid) {
+        self.clan.store(clan.as_raw(), Ordering::Relaxed);
     }
 
     pub(crate) fn heritage(&self) -> Heritage {
@@ -298,6 +327,7 @@ impl Slot {
     /// tracer thread only.
     pub(crate) fn resume_now(&self, serial: u32, action: Action) {
         let mut state = self.lock();
+        state.queued = false;
         if state.serial != serial || matches!(state.phase, Phase::Ended(_)) {
             return;
         }
@@ -430,9 +460,11 @@ mod tests {
             waker: None,
             mode: ResumeKind::Syscall,
             resumed: ResumeKind::Cont,
+            queued: false,
             call: None,
             birth: None,
             started: true,
+            group_stopped: false,
             stepping: false,
             hardware: false,
             leftover: false,

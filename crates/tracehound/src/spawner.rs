@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -211,9 +212,21 @@ impl Spawner {
             while let Some(job) = self.next_job() {
                 do_job(job, &mut kept);
             }
-            kept.retain(|kept: &Kept| !kept.has_ended());
+            let mut any_taken = false;
+            kept.retain(|kept: &Kept| match kept.look() {
+                Look::Over => false,
+                Look::Lives => true,
+                Look::Taken => {
+                    any_taken = true;
+                    true
+                }
+            });
             if self.may_end(kept.len()) {
                 return;
+            }
+            if any_taken {
+                // Its descriptor may be readable already.
+                std::thread::sleep(Duration::from_millis(1));
             }
             self.sleep(&kept);
         }
@@ -276,16 +289,32 @@ fn do_job(job: Job, kept: &mut Vec<Kept>) {
     }
 }
 
+/// What became of a child.
+enum Look {
+    /// It has ended.
+    Over,
+    Lives,
+    /// It is traced again, and its end the tracer's to see.
+    Taken,
+}
+
 impl Kept {
     /// Takes the child's status, if it has ended.
-    fn has_ended(&self) -> bool {
+    fn look(&self) -> Look {
         let pid = self.child.pid();
+        if self.child.is_over() {
+            return Look::Over;
+        }
         // An exec by a thread that is still traced gives that thread the child's id: it is
         // the tracer's again.
         let nobody = Tid::from_raw(0);
         if proc::status(pid).is_ok_and(|status| status.tracer != nobody) {
-            return false;
+            return Look::Taken;
         }
-        self.child.reap()
+        if self.child.reap() {
+            Look::Over
+        } else {
+            Look::Lives
+        }
     }
 }

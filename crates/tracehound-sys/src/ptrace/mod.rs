@@ -50,7 +50,7 @@ pub use seccomp::{
 };
 pub use signals::{
     PEEK_SIGINFO_MAX, SignalQueue, get_event_msg, getsiginfo, getsigmask, peek_siginfo, setsiginfo,
-    setsigmask,
+    setsigmask, stop_status,
 };
 pub use syscall_info::{
     Arch, SyscallEntry, SyscallInfo, SyscallOp, get_syscall_info, set_syscall_info,

@@ -3,6 +3,7 @@
 use std::ptr;
 
 use super::{Request, call, read_into};
+use crate::wait::StopStatus;
 use crate::{Errno, Result, SigInfo, SignalSet, Tid};
 
 /// `PTRACE_GETEVENTMSG`: the number that came with an event: the new thread's id,
@@ -24,6 +25,24 @@ pub fn getsiginfo(tid: Tid) -> Result<SigInfo> {
     // SAFETY: the kernel writes a siginfo_t, which is what a SigInfo has room for.
     unsafe { read_into(Request::GETSIGINFO, tid, ptr::null_mut(), &mut info)? };
     Ok(info)
+}
+
+/// The status word of the present stop, as waitid(2) gave it, or would: for a stop whose
+/// report somebody else has taken. `PTRACE_GETSIGINFO`, in which the kernel keeps it.
+///
+/// A tracee that sends itself a signal with a code like that of an event is taken at its
+/// word.
+///
+/// # Errors
+///
+/// `ESRCH` if the tracee is in no stop.
+pub fn stop_status(tid: Tid) -> Result<StopStatus> {
+    let info = getsiginfo(tid)?;
+    let (signal, code) = (info.signal().as_raw(), info.code());
+    let is_call = signal == libc::SIGTRAP && code == libc::SIGTRAP | 0x80;
+    let is_event = code & 0xff == signal && matches!(code >> 8, 1..=7 | libc::PTRACE_EVENT_STOP);
+    let raw = if is_call || is_event { code } else { signal };
+    Ok(StopStatus::from_raw(raw))
 }
 
 /// `PTRACE_SETSIGINFO`: changes the signal about to be delivered.

@@ -56,7 +56,8 @@ impl Alarm {
         Ringing(self)
     }
 
-    fn set(&self, interval: Duration) {
+    /// Rings at this interval from now on; never, for zero.
+    pub fn set(&self, interval: Duration) {
         let time = libc::timespec {
             tv_sec: libc::time_t::try_from(interval.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: libc::c_long::from(interval.subsec_nanos() as i32),

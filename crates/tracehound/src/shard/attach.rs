@@ -339,7 +339,7 @@ impl Local {
             // A thread that was not traced has taken its id by an exec; its own death is
             // not reported.
             self.remove(tgid);
-            leader.end(End::Dead, Event::Replaced(Replaced { by: tgid }));
+            leader.end(End::Dead, Event::Replaced(Replaced { by: None }));
             return Found::New;
         }
         match attaching.plan.extent {

@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tracehound_sys::ptrace::{self, Options};
 use tracehound_sys::wait::StopKind;
@@ -22,14 +23,34 @@ use crate::event::{Birth, Event};
 use crate::slot::{End, Heritage, Phase, Recorded, Slot, StopClass};
 use crate::tracee::Tracee;
 
+/// How long a first stop waits for the event of a process that is only perhaps its maker.
+/// The event is on its way when the stop is made.
+const PERHAPS: Duration = Duration::from_secs(1);
+
 /// Deaths of the unborn that are remembered. They are looked up by the parent's event,
 /// which is on its way; only those whose parent was killed are left over.
 const REMEMBERED_DEATHS: usize = 1024;
 
+/// A first stop that nobody has named.
+#[derive(Clone, Copy)]
+struct Early {
+    kind: StopKind,
+    since: Instant,
+}
+
+/// Whether somebody will name a child.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Maker {
+    Lives,
+    /// A child of the same parent, which may have made it as its sibling (`CLONE_PARENT`).
+    Perhaps,
+    Nobody,
+}
+
 #[derive(Default)]
 pub(super) struct Births {
     /// First stops whose parent's event has not come.
-    early: RefCell<HashMap<Tid, StopKind>>,
+    early: RefCell<HashMap<Tid, Early>>,
     /// Deaths before the parent's event.
     dead: RefCell<VecDeque<(Tid, ExitStatus)>>,
     /// There may be first stops whose parent died.
@@ -48,7 +69,12 @@ impl Local {
         };
         let heritage = parent.heritage();
         let unwanted = kind == StopKind::Clone && !self.is_followed(birth, parent, heritage);
-        let mut handle = self.enter_born(birth.child, heritage);
+        let clan = if kind == StopKind::Clone {
+            parent.clan()
+        } else {
+            birth.child
+        };
+        let mut handle = self.enter_born(birth.child, clan, heritage);
         if unwanted {
             handle = None;
         }
@@ -81,8 +107,13 @@ impl Local {
     }
 
     /// Enters a new tracee in the table.
-    fn enter_born(&self, child: Tid, heritage: Heritage) -> Option<Tracee> {
+    fn enter_born(&self, child: Tid, clan: Tid, heritage: Heritage) -> Option<Tracee> {
+        if self.tracee(child).is_some() {
+            // Its maker was given up too early.
+            return None;
+        }
         let slot = Slot::new(Arc::clone(&self.shard), child, heritage);
+        slot.set_clan(clan);
         self.insert(&slot);
         let handle = Tracee::new(Arc::clone(&slot));
         if handle.is_none() {
@@ -100,8 +131,8 @@ impl Local {
             return;
         }
         let stop = self.births.early.borrow_mut().remove(&child);
-        if let (Some(kind), Some(slot)) = (stop, self.tracee(child)) {
-            self.stop_of(&slot, kind);
+        if let (Some(early), Some(slot)) = (stop, self.tracee(child)) {
+            self.stop_of(&slot, early.kind);
         }
     }
 
@@ -109,7 +140,7 @@ impl Local {
     pub(super) fn disown_birth(&self, parent: Tid, heritage: Heritage) {
         if let Ok(message) = ptrace::get_event_msg(parent) {
             let child = Tid::from_raw(i32::try_from(message).unwrap_or(0));
-            drop(self.enter_born(child, heritage));
+            drop(self.enter_born(child, child, heritage));
             self.bring_forward(child);
         }
     }
@@ -118,7 +149,9 @@ impl Local {
     pub(super) fn early_stop(&self, tid: Tid, kind: StopKind) {
         // An id that is in use again: the death that was kept is another's.
         self.births.take_death(tid);
-        self.births.early.borrow_mut().insert(tid, kind);
+        let since = Instant::now();
+        let early = Early { kind, since };
+        self.births.early.borrow_mut().insert(tid, early);
         self.births.unsettled.set(true);
     }
 
@@ -145,34 +178,45 @@ impl Local {
     }
 
     /// Looks for children whose parent cannot name them any more. Called after deaths,
-    /// and once before the thread sleeps.
+    /// once before the thread sleeps, and by the patrol.
     pub(super) fn settle_orphans(&self) {
         self.births.unsettled.set(false);
         if self.births.early.borrow().is_empty() {
             return;
         }
-        let early: Vec<Tid> = self.births.early.borrow().keys().copied().collect();
-        for tid in early {
-            if !self.has_living_parent(tid) {
-                self.settle_orphan(tid);
+        let early = self.births.early.borrow().clone();
+        for (tid, early) in early {
+            match self.maker_of(tid) {
+                Maker::Lives => {}
+                Maker::Perhaps if early.since.elapsed() < PERHAPS => self.patrol_soon(),
+                _ => self.settle_orphan(tid),
             }
         }
     }
 
-    fn has_living_parent(&self, tid: Tid) -> bool {
+    fn maker_of(&self, tid: Tid) -> Maker {
         let Ok(status) = proc::status(tid) else {
             // Dead: the report comes.
-            return true;
+            return Maker::Lives;
         };
         let parent = if status.tgid == tid {
             status.parent
         } else {
             status.tgid
         };
-        let tracees: Vec<_> = self.tracees.borrow().values().cloned().collect();
-        tracees
-            .iter()
-            .any(|slot| slot.tgid() == parent && slot.lock().phase == Phase::Running)
+        let mut running: Vec<_> = self.tracees.borrow().values().cloned().collect();
+        running.retain(|slot| slot.lock().phase == Phase::Running);
+        if running.iter().any(|slot| slot.tgid() == parent) {
+            return Maker::Lives;
+        }
+        let mut processes: Vec<Tid> = running.iter().map(|slot| slot.tgid()).collect();
+        processes.sort_unstable();
+        processes.dedup();
+        let is_sibling = |tid: Tid| proc::status(tid).is_ok_and(|other| other.parent == parent);
+        if status.tgid == tid && processes.into_iter().any(is_sibling) {
+            return Maker::Perhaps;
+        }
+        Maker::Nobody
     }
 
     fn settle_orphan(&self, tid: Tid) {
@@ -182,7 +226,7 @@ impl Local {
             tree: None,
         });
         tracing::debug!(%tid, "the parent died before it could report this birth");
-        let handle = self.enter_born(tid, heritage);
+        let handle = self.enter_born(tid, tid, heritage);
         match (heritage.tree, handle) {
             (Some(tree), Some(tracee)) => drop(self.grow_tree(tree, tracee)),
             (_, handle) => drop(handle),
@@ -192,6 +236,11 @@ impl Local {
 }
 
 impl Births {
+    /// Whether there are first stops that nobody has named.
+    pub(super) fn has_early(&self) -> bool {
+        !self.early.borrow().is_empty()
+    }
+
     fn take_death(&self, tid: Tid) -> Option<ExitStatus> {
         let mut dead = self.dead.borrow_mut();
         let at = dead.iter().position(|(dead, _)| *dead == tid)?;

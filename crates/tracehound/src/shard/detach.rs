@@ -10,6 +10,7 @@ use tracehound_sys::ptrace::{self, PEEK_SIGINFO_MAX, SignalQueue};
 use tracehound_sys::{Errno, SigInfo, Signal, Tid, proc};
 
 use super::Local;
+use super::patrol::is_dead_leader;
 use super::stops::{is_hardware_breakpoint, is_step};
 use crate::event::Event;
 use crate::slot::{Action, End, Interrupt, Phase, Slot, StopClass};
@@ -32,6 +33,12 @@ impl Local {
                     // A birth stop comes by itself. An error: it is dead, and that is
                     // reported too.
                     let _ = ptrace::interrupt(slot.tid());
+                }
+                drop(state);
+                // It may end before it stops, which is not reported of a leader.
+                self.patrol_soon();
+                if !self.closing.get() && is_dead_leader(slot) {
+                    self.let_go_of_dead_leader(slot);
                 }
             }
         }
@@ -68,15 +75,10 @@ impl Local {
         match ptrace::detach(tid, signal) {
             Ok(()) => {
                 if let (Some(child), Some(pidfd)) = (child, pidfd) {
-                    spawner::keep(child, pidfd);
+                    self.keep_child(child, pidfd);
                 }
                 self.remove(tid);
-                let end = if self.closing.get() {
-                    End::Shutdown
-                } else {
-                    End::Detached
-                };
-                slot.end(end, Event::Detached);
+                slot.end(self.end_of_detach(), Event::Detached);
             }
             Err(errno) => {
                 if errno != Errno::ESRCH {
@@ -94,6 +96,14 @@ impl Local {
         }
     }
 
+    pub(super) fn end_of_detach(&self) -> End {
+        if self.closing.get() {
+            End::Shutdown
+        } else {
+            End::Detached
+        }
+    }
+
     /// `PTRACE_INTERRUPT`; a tracee that is stopped already does not stop twice.
     pub(crate) fn interrupt(&self, slot: &Slot) -> crate::Result<()> {
         let mut state = slot.lock();
@@ -107,6 +117,8 @@ impl Local {
                 state.quiet = false;
                 Ok(())
             }
+            // The kernel would take it, and never answer.
+            _ if is_dead_leader(slot) => Err(crate::Error::Gone(slot.tid())),
             Phase::Running | Phase::Listening => match ptrace::interrupt(slot.tid()) {
                 Ok(()) => {
                     // The one before may still be answered by itself.

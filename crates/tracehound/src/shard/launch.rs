@@ -74,6 +74,11 @@ impl Launches {
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.borrow().is_empty() && self.seized.borrow().is_empty()
     }
+
+    /// Those that are seized, and before their exec.
+    pub(super) fn tids(&self) -> Vec<Tid> {
+        self.seized.borrow().keys().copied().collect()
+    }
 }
 
 impl Local {
@@ -117,6 +122,7 @@ impl Local {
         }
         let launch = Arc::clone(&plan.launch);
         self.launches.seized.borrow_mut().insert(tid, plan);
+        self.patrol_soon();
         launch.go();
     }
 

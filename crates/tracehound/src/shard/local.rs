@@ -6,32 +6,41 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use tracehound_sys::Tid;
 use tracehound_sys::wake::Alarm;
+use tracehound_sys::{Pidfd, Tid};
 
 use super::attach::Attaches;
 use super::births::Births;
 use super::launch::Launches;
+use super::patrol::Patrol;
 use super::tasks::Tasks;
 use super::trees::Trees;
 use super::{Op, Shard};
 use crate::child::ChildCell;
 use crate::error::{Error, Result};
 use crate::slot::Slot;
+use crate::spawner;
 
 pub(crate) struct Local {
     pub(super) shard: Arc<Shard>,
     /// The tracees, by the id that waitid(2) reports.
     pub(super) tracees: RefCell<HashMap<Tid, Arc<Slot>>>,
+    /// Those of them that have, or may have, another thread's process.
+    threads: RefCell<HashMap<Tid, Vec<Tid>>>,
     /// The processes that this tracer made, until they are dead or detached.
     pub(super) children: RefCell<HashMap<Tid, Arc<ChildCell>>>,
     pub(super) attaches: Attaches,
+    /// Those that were detached. Their deaths are reported here all the same where a thread
+    /// of theirs is still traced, and takes their id by an exec.
+    kept: RefCell<HashMap<Tid, Weak<ChildCell>>>,
     pub(super) births: Births,
     pub(super) launches: Launches,
     pub(super) trees: Trees,
+    pub(super) patrol: Patrol,
     pub(super) tasks: Tasks,
     /// Everything is being detached, and the thread ends when nothing is left.
     pub(super) closing: Cell<bool>,
@@ -59,11 +68,14 @@ impl Local {
             tasks: Tasks::new(Arc::clone(&shard)),
             shard,
             tracees: RefCell::default(),
+            threads: RefCell::default(),
             children: RefCell::default(),
             attaches: Attaches::default(),
+            kept: RefCell::default(),
             births: Births::default(),
             launches: Launches::default(),
             trees: Trees::default(),
+            patrol: Patrol::default(),
             closing: Cell::new(false),
             ops: RefCell::default(),
             alarm: OnceCell::new(),
@@ -99,22 +111,59 @@ impl Local {
     }
 
     pub(super) fn insert(&self, slot: &Arc<Slot>) {
+        let (tid, clan) = (slot.tid(), slot.clan());
+        if tid != clan {
+            let mut threads = self.threads.borrow_mut();
+            threads.entry(clan).or_default().push(tid);
+        }
         let mut tracees = self.tracees.borrow_mut();
-        tracees.insert(slot.tid(), Arc::clone(slot));
+        tracees.insert(tid, Arc::clone(slot));
         self.note_load(tracees.len());
+        drop(tracees);
+        self.patrol_soon();
     }
 
     pub(super) fn remove(&self, tid: Tid) -> Option<Arc<Slot>> {
         let mut tracees = self.tracees.borrow_mut();
-        let slot = tracees.remove(&tid);
+        let slot = tracees.remove(&tid)?;
         self.note_load(tracees.len());
-        slot
+        if let Entry::Occupied(mut entry) = self.threads.borrow_mut().entry(slot.clan()) {
+            entry.get_mut().retain(|other| *other != tid);
+            if entry.get().is_empty() {
+                entry.remove();
+            }
+        }
+        Some(slot)
+    }
+
+    /// Tracees that may be threads of the same process as this one.
+    pub(super) fn relatives(&self, slot: &Slot) -> Vec<Tid> {
+        let threads = self.threads.borrow();
+        threads.get(&slot.clan()).cloned().unwrap_or_default()
     }
 
     fn note_load(&self, tracees: usize) {
         self.shard
             .load
             .store(tracees, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// A process that this tracer made, whose end has come.
+    pub(super) fn take_child(&self, pid: Tid) -> Option<Arc<ChildCell>> {
+        let child = self.children.borrow_mut().remove(&pid);
+        child.or_else(|| self.kept.borrow_mut().remove(&pid)?.upgrade())
+    }
+
+    /// Hands a child that is not traced any more to the spawner.
+    pub(super) fn keep_child(&self, child: Arc<ChildCell>, pidfd: Option<Pidfd>) {
+        let mut kept = self.kept.borrow_mut();
+        // Doubled in between: the cost is shared out.
+        if kept.len().is_power_of_two() {
+            kept.retain(|_, child| child.upgrade().is_some_and(|child| !child.is_over()));
+        }
+        kept.insert(child.pid(), Arc::downgrade(&child));
+        drop(kept);
+        spawner::keep(child, pidfd);
     }
 
     /// Carries out what other threads have queued.

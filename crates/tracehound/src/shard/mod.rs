@@ -20,6 +20,7 @@ mod detach;
 mod hold;
 mod launch;
 mod local;
+mod patrol;
 mod reaper;
 mod stops;
 mod tasks;

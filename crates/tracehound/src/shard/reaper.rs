@@ -31,13 +31,16 @@ const MARGIN: usize = 64;
 pub(super) fn run(shard: &Arc<Shard>) {
     let bound = shard.interrupter().bind();
     let local = Local::install(Arc::clone(shard));
+    local.equip_patrol();
     while !local.closing.get() {
         attend(&local);
         local.tasks.poll();
         local.advance_attaches();
-        take_reports(&local, &bound);
+        let early = take_reports(&local, &bound);
+        local.patrol(early);
     }
     wind_up(&local, &bound);
+    local.dismiss_patrol();
     Local::uninstall();
 }
 
@@ -49,11 +52,12 @@ fn attend(local: &Local) {
     }
 }
 
-/// Waits for reports, unless tasks are ready, and takes what has come.
-fn take_reports(local: &Local, bound: &Bound<'_>) {
+/// Waits for reports, unless tasks are ready, and takes what has come. Gives whether
+/// something else than a report ended the wait.
+fn take_reports(local: &Local, bound: &Bound<'_>) -> bool {
     if local.tasks.ready() || local.closing.get() {
         drain(local);
-        return;
+        return false;
     }
     if local.has_unsettled() {
         // Before it sleeps with first stops that nobody has named: the names are mostly
@@ -61,7 +65,7 @@ fn take_reports(local: &Local, bound: &Bound<'_>) {
         if drain(local) == 0 {
             local.settle_orphans();
         }
-        return;
+        return false;
     }
     // An attach that something holds up is tried again after a while.
     let again = (!local.attaches.is_empty()).then(|| local.alarm().ok());
@@ -72,9 +76,11 @@ fn take_reports(local: &Local, bound: &Bound<'_>) {
             if local.shard.load() > 1 {
                 drain(local);
             }
+            return false;
         }
         Ok(Waited::Interrupted) => {}
         Ok(Waited::NoTracees) => {
+            local.look_at_all();
             if !local.tasks.ready() {
                 bound.sleep(None);
             }
@@ -84,6 +90,7 @@ fn take_reports(local: &Local, bound: &Bound<'_>) {
             bound.sleep(Some(Duration::from_millis(10)));
         }
     }
+    true
 }
 
 /// Takes what has come, without waiting; gives how much it was.
@@ -113,6 +120,7 @@ fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
         if drain(local) == 0 {
             // Nothing tells of a stop but a wait without a limit.
             bound.sleep(Some(Duration::from_millis(1)));
+            local.patrol(true);
         }
     }
     let left: Vec<Arc<Slot>> = local.tracees.borrow_mut().drain().map(|(_, s)| s).collect();

@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use tracehound_sys::ptrace::{self, ResumeKind, SyscallOp};
-use tracehound_sys::wait::{Report, StopKind, StopStatus, WaitStatus};
+use tracehound_sys::wait::{self, Report, StopKind, StopStatus, WaitStatus};
 use tracehound_sys::{Errno, SigInfo, Signal, Tid};
 
 use super::Local;
@@ -29,11 +29,16 @@ impl Local {
         }
     }
 
-    fn stopped(&self, tid: Tid, status: StopStatus) {
+    pub(super) fn stopped(&self, tid: Tid, status: StopStatus) {
         let kind = status.kind();
         if kind == StopKind::Exec {
             self.exec(tid);
         } else if let Some(slot) = self.tracee(tid) {
+            // What an exec can still come to that is past its point of no return.
+            let slot = match kind {
+                StopKind::Exit | StopKind::Signal(Signal::SIGSEGV) => self.replaced_unheard(slot),
+                _ => slot,
+            };
             self.stop_of(&slot, kind);
         } else if !self.launch_stop(tid, kind) {
             self.early_stop(tid, kind);
@@ -99,23 +104,49 @@ impl Local {
     /// The tracee that called exec. The leader's handle, if that was another thread,
     /// ends: its own death is never reported once its id is taken.
     fn survivor(&self, tid: Tid, former: Tid) -> Option<Arc<Slot>> {
-        let leader = self.tracee(tid);
         if former == tid {
-            return leader;
+            return self.tracee(tid);
         }
+        let leader = self.remove(tid);
         let Some(survivor) = self.remove(former) else {
-            return leader;
+            // It was not traced: the leader's handle is now that of its process.
+            return leader.inspect(|leader| self.insert(leader));
         };
         survivor.set_tid(tid);
-        // Takes the leader's place in the table.
         self.insert(&survivor);
         if let Some(leader) = leader {
-            leader.end(End::Dead, Event::Replaced(Replaced { by: former }));
+            let interrupted = leader.lock().interrupt != Interrupt::None;
+            // What the leader was asked may be answered by who has its id.
+            survivor.lock().leftover |= interrupted;
+            leader.end(End::Dead, Event::Replaced(Replaced { by: Some(former) }));
         }
         Some(survivor)
     }
 
+    /// A thread that calls exec can die when it has taken the leader's id and before the
+    /// event that says so. Then what is reported under that id is its own. It is found by
+    /// its former id, which is nobody's any more.
+    fn replaced_unheard(&self, leader: Arc<Slot>) -> Arc<Slot> {
+        let tid = leader.tid();
+        let is_stray = |other: &Tid| {
+            let of_this = |slot: Arc<Slot>| slot.known_tgid().is_none_or(|tgid| tgid == tid);
+            *other != tid
+                && self.tracee(*other).is_some_and(of_this)
+                && !wait::is_own_tracee(*other)
+        };
+        if leader.known_tgid().unwrap_or(leader.clan()) != tid {
+            return leader;
+        }
+        match self.relatives(&leader).into_iter().find(is_stray) {
+            Some(former) => self.survivor(tid, former).unwrap_or(leader),
+            None => leader,
+        }
+    }
+
     fn dead(&self, tid: Tid, status: ExitStatus) {
+        if let Some(slot) = self.tracee(tid) {
+            self.replaced_unheard(slot);
+        }
         match self.remove(tid) {
             Some(slot) => {
                 self.note_bereaved(&slot);
@@ -124,8 +155,7 @@ impl Local {
             None if self.launch_dead(tid) => {}
             None => self.early_death(tid, status),
         }
-        let child = self.children.borrow_mut().remove(&tid);
-        if let Some(child) = child {
+        if let Some(child) = self.take_child(tid) {
             child.ended(status);
         }
         self.settle_orphans();
@@ -290,12 +320,26 @@ fn event_stop(state: &mut State, kind: StopKind) -> (StopClass, Event) {
             state.started = true;
             Event::Started(Started { exec: None })
         }
-        StopKind::Group(signal) => Event::GroupStop(GroupStop { signal }),
-        StopKind::Trap if state.interrupt != Interrupt::None => {
+        // Interrupted in the group-stop that it has told of: the kernel says that again.
+        StopKind::Group(_) if state.group_stopped && state.interrupt != Interrupt::None => {
             state.interrupt = Interrupt::None;
             Event::Interrupted
         }
-        StopKind::Trap => Event::Continued,
+        StopKind::Group(signal) => {
+            state.group_stopped = true;
+            // It is resumed by listening, or by its user.
+            state.enter_mode = false;
+            Event::GroupStop(GroupStop { signal })
+        }
+        StopKind::Trap => {
+            let continued = std::mem::take(&mut state.group_stopped);
+            match std::mem::replace(&mut state.interrupt, Interrupt::None) {
+                Interrupt::Asked => Event::Interrupted,
+                // The stop was the answer, or this is: what has not been told is its end.
+                Interrupt::Doubtful if !continued => Event::Interrupted,
+                _ => Event::Continued,
+            }
+        }
         StopKind::Unknown { event, signal } => Event::Unknown(Unknown { event, signal }),
         _ => Event::Unknown(Unknown {
             event: 0,

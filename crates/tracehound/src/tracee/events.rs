@@ -88,6 +88,7 @@ impl Tracee {
             return Ok(());
         }
         state.resumed(action);
+        state.queued = true;
         drop(state);
         drop(birth);
         slot.shard.push(Op::Resume {

@@ -1,0 +1,56 @@
+//! Execs of processes with several threads.
+
+use std::sync::{Arc, Barrier};
+
+use crate::groups::start_pausing;
+use crate::{exec, hear, number, pause, say};
+
+/// `race-exec THREADS PROGRAM…`: so many threads exec at the same time.
+pub(crate) fn race(args: &[String]) {
+    let count = number(args, 0) as usize;
+    let barrier = Arc::new(Barrier::new(count));
+    for _ in 0..count {
+        let (barrier, args) = (Arc::clone(&barrier), args[1..].to_vec());
+        std::thread::spawn(move || {
+            barrier.wait();
+            exec(&args)
+        });
+    }
+    pause()
+}
+
+/// `exec-when-told THREADS PROGRAM…`: makes threads that pause and one that execs when it
+/// is told; says `ready TID` with that one's id.
+pub(crate) fn when_told(args: &[String]) {
+    start_pausing(number(args, 0));
+    let args = args[1..].to_vec();
+    std::thread::spawn(move || {
+        // SAFETY: takes nothing.
+        say(&format!("ready {}", unsafe { libc::gettid() }));
+        hear();
+        exec(&args)
+    });
+    pause()
+}
+
+/// `exec-often ROUNDS`: becomes itself again and again, by another thread each time, among
+/// two that pause; then ends with 11.
+pub(crate) fn often(args: &[String]) {
+    let rounds = number(args, 0);
+    if rounds == 0 {
+        std::process::exit(11);
+    }
+    start_pausing(2);
+    let own = std::env::current_exe().expect("a path");
+    let own = own.to_str().expect("text").to_string();
+    std::thread::spawn(move || exec(&[own, "exec-often".into(), (rounds - 1).to_string()]));
+    pause()
+}
+
+/// `half-exec`: another thread execs a file that the kernel finds out to be no program when
+/// there is no way back: it kills the process then.
+pub(crate) fn half(args: &[String]) {
+    let file = args[0].clone();
+    std::thread::spawn(move || exec(&[file]));
+    pause()
+}
