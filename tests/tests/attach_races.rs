@@ -81,6 +81,28 @@ async fn no_chain_escapes_that_nobody_looks_at() {
     }
 }
 
+// Scenario 4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exec_does_not_hold_it_up() {
+    let ward = Ward::start([KEEPER, SLEEPER, "execs", "100"]).await;
+    let pid = ward.pid();
+    let tracer = Tracer::new().expect("a tracer");
+    let mut attached = 0;
+    for _ in 0..100 {
+        match soon("attach", tracer.attach(pid)).await {
+            Ok(mut process) => {
+                attached += 1;
+                assert!(process.threads().count() > 0);
+                soon("detach", process.detach()).await.expect("detached");
+            }
+            Err(Error::NoSuchProcess(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(attached > 50, "{attached}");
+    until("all free", || untraced(pid).len() == tasks(pid).len()).await;
+}
+
 // Scenario 4: with exit stops the exec waits for each of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exec_among_exit_stops_goes_on() {
