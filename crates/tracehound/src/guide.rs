@@ -49,6 +49,12 @@ pub mod errors {
         spawn
         wake_signal
         unsupported
+        not_configured
+        architecture
+        no_register_set
+        no_free_debug_register
+        not_privileged
+        invalid_argument
         system
     }
 }
