@@ -44,11 +44,16 @@ pub mod errors {
         no_such_signal
         wrong_stop
         memory
+        no_register_set
+        no_free_debug_register
+        not_privileged
         shutdown
         forked
         spawn
         wake_signal
         unsupported
+        not_configured
+        architecture
         system
     }
 }
