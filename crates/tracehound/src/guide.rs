@@ -57,3 +57,7 @@ pub mod errors {
         system
     }
 }
+
+pub mod open_questions {
+    #![doc = include_str!("../docs/open_questions.md")]
+}

@@ -57,3 +57,60 @@ async fn interrupted(tid: Tid) {
     ptrace::interrupt(tid).expect("it runs");
     until("it stops", || state(tid) == Some('t')).await;
 }
+
+/// All that the package's tests say in Rust, by the name of their file or folder.
+fn sources() -> Vec<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+    let mut sources = Vec::new();
+    let mut folders = vec![std::path::PathBuf::from(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let inside = path.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"));
+            let name = inside.expect("inside").components().next().expect("a name");
+            let name = name.as_os_str().to_string_lossy();
+            let text = std::fs::read_to_string(&path).expect("text");
+            sources.push((name.trim_end_matches(".rs").to_string(), text));
+        }
+    }
+    sources
+}
+
+// The page names tests; each must be there, and each of these must be named.
+#[test]
+fn the_guide_names_tests_that_exist() {
+    let page = include_str!("../../../crates/tracehound/docs/open_questions.md");
+    let sources = sources();
+    let named: Vec<(&str, &str)> = page
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| {
+            code.chars()
+                .all(|c| c.is_ascii_lowercase() || "_:".contains(c))
+        })
+        .filter_map(|code| code.split_once("::"))
+        .collect();
+    assert!(named.len() > 50, "{named:?}");
+    for (file, test) in &named {
+        let function = format!("fn {test}(");
+        let there = |(name, text): &(String, String)| name == file && text.contains(&function);
+        assert!(sources.iter().any(there), "no test {file}::{test}");
+    }
+    for (_, text) in sources.iter().filter(|(name, _)| name == "open_questions") {
+        let tests = text
+            .split("async fn ")
+            .skip(1)
+            .filter_map(|rest| rest.split_once('('));
+        for (test, rest) in tests {
+            let is_test = rest.starts_with("tracer: Tracer)") || rest.starts_with(") {");
+            let helper = ["stopped", "leaderless"].contains(&test);
+            let is_named = named.contains(&("open_questions", test));
+            assert!(!is_test || helper || is_named, "{test} is not in the guide");
+        }
+    }
+}
