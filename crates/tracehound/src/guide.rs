@@ -44,6 +44,10 @@ pub mod errors {
         no_such_signal
         wrong_stop
         memory
+        no_register_set
+        no_free_debug_register
+        not_privileged
+        invalid_argument
         shutdown
         forked
         spawn
@@ -51,10 +55,10 @@ pub mod errors {
         unsupported
         not_configured
         architecture
-        no_register_set
-        no_free_debug_register
-        not_privileged
-        invalid_argument
         system
     }
+}
+
+pub mod open_questions {
+    #![doc = include_str!("../docs/open_questions.md")]
 }

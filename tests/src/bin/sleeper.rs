@@ -119,6 +119,21 @@ fn nap(milliseconds: u64) {
     say(&format!("slept {result}"));
 }
 
+/// One epoll_wait, which never restarts.
+fn epoll(milliseconds: u64) {
+    // SAFETY: takes a number.
+    let epoll = unsafe { libc::epoll_create1(0) };
+    let mut event = libc::epoll_event { events: 0, u64: 0 };
+    say("ready");
+    // SAFETY: there is room for one event.
+    let result = unsafe { libc::epoll_wait(epoll, &raw mut event, 1, milliseconds as i32) };
+    let errno = std::io::Error::last_os_error();
+    say(&match result {
+        -1 => format!("epoll failed: {errno}"),
+        n => format!("epoll {n}"),
+    });
+}
+
 /// Sleeps in vfork(2), uninterruptibly, until its child ends, which is when somebody
 /// kills it.
 fn vfork() {
@@ -247,6 +262,7 @@ fn main() {
         "threads" => threads(number(argument)),
         "read" => read(argument.map_or("/dev/null", String::as_str)),
         "nap" => nap(number(argument)),
+        "epoll" => epoll(number(argument)),
         "vfork" => vfork(),
         "births" => births(number(argument)),
         "signals" => signals(),

@@ -36,3 +36,41 @@ pub(crate) fn failed_exec() {
     unsafe { libc::execv(missing.as_ptr(), argv.as_ptr()) };
     mark(2, 0, 0);
 }
+
+/// Two threads that mark 21 and 22, and become programs that end with these codes, at the
+/// same time.
+pub(crate) fn two_execs(args: &[String]) {
+    for code in [21, 22] {
+        let mut args = args.to_vec();
+        args.extend(["exit".to_string(), code.to_string()]);
+        std::thread::spawn(move || {
+            mark(code, 0, 0);
+            exec(&args)
+        });
+    }
+    pause()
+}
+
+/// A leader that ends at SIGUSR2, and a thread that becomes another program at SIGUSR1,
+/// whatever comes first.
+pub(crate) fn exec_without_leader(args: &[String]) {
+    let wait_for = |signal| {
+        // SAFETY: zero is a value of a set; the set is live, the siginfo not asked for.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigaddset(&raw mut set, signal);
+            libc::sigwaitinfo(&raw const set, std::ptr::null_mut())
+        }
+    };
+    // Blocked in both: neither takes the other's.
+    crate::signals::block(&[libc::SIGUSR1, libc::SIGUSR2]);
+    let args = args.to_vec();
+    std::thread::spawn(move || {
+        wait_for(libc::SIGUSR1);
+        exec(&args)
+    });
+    crate::say("ready");
+    wait_for(libc::SIGUSR2);
+    // SAFETY: ends this thread only, which owns nothing that others need.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+}

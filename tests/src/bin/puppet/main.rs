@@ -144,6 +144,8 @@ fn main() {
         "exec" => execs::exec(args),
         "exec-with-threads" => execs::exec_with_threads(args),
         "exec-from-thread" => execs::exec_from_thread(args),
+        "two-execs" => execs::two_execs(args),
+        "exec-without-leader" => execs::exec_without_leader(args),
         "failed-exec" => execs::failed_exec(),
         "memory" => memory::show(),
         "vectors" => registers::vectors(),

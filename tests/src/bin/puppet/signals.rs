@@ -67,6 +67,11 @@ fn mask(how: c_int, signals: &[c_int]) {
     }
 }
 
+/// Blocks signals in this thread, and in those that it makes.
+pub(crate) fn block(signals: &[c_int]) {
+    mask(libc::SIG_BLOCK, signals);
+}
+
 /// Sends itself a signal; ends with 3 if that did nothing.
 pub(crate) fn raise(signal: c_int) {
     to_myself(signal);
