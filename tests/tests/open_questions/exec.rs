@@ -58,7 +58,7 @@ async fn the_winner_of_two_execs_is_named(tracer: Tracer) {
             panic!("one wins: {ends:?}");
         };
         assert!(
-            matches!(leaders[..], [Event::Replaced(replaced)] if replaced.by == winner),
+            matches!(leaders[..], [Event::Replaced(replaced)] if replaced.by == Some(winner)),
             "{leaders:?}"
         );
     }
@@ -166,7 +166,7 @@ async fn the_exec_of_a_traced_thread_replaces_a_dead_leader() {
     {
         events.push(soon("an exec", process.next()).await.expect("no end"));
     }
-    let replaced = |event: &Event| matches!(event, Event::Replaced(by) if by.by == other);
+    let replaced = |event: &Event| matches!(event, Event::Replaced(by) if by.by == Some(other));
     assert!(
         events.iter().any(|(_, event)| replaced(event)),
         "{events:?}"

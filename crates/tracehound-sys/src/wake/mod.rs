@@ -263,6 +263,9 @@ fn must_defer() -> bool {
     let waiting = bound.waiting.load(Ordering::SeqCst) == 1;
     if waiting {
         bound.deferred.store(1, Ordering::Relaxed);
+        // The thread may be just before the check, where it now blocks the signal. An alarm
+        // sets no flag, and without one the wait would begin, and nothing would end it.
+        bound.pending.store(1, Ordering::SeqCst);
     }
     waiting
 }
