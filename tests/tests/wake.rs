@@ -29,6 +29,8 @@ enum With {
     Handler,
     /// The tracee has stopped.
     Report,
+    /// An alarm came before, which is the same signal, and says nothing else.
+    Alarm,
 }
 
 /// Where the waiter is when the wake comes.
@@ -184,12 +186,44 @@ impl Waiter {
         assert_eq!(self.line().await, "sent");
     }
 
+    /// The signal of an alarm comes; then the waiter runs until it sleeps again.
+    async fn alarm(&mut self) {
+        let tid = self.tracee.tid();
+        self.tracee.set_resume_mode(ResumeMode::Cont);
+        signal_thread(self.tracee.tgid(), tid, Signal::SIGURG).expect("there");
+        let asleep = until("asleep in its wait", || state(tid) == Some('S'));
+        tokio::select! {
+            () = async { while self.tracee.next().await.is_some() {} } => panic!("it has died"),
+            () = asleep => {}
+        }
+        self.tracee.set_resume_mode(ResumeMode::Syscall);
+    }
+
+    /// One alarm at this place, then a wake, which must not be the alarm's victim, and a
+    /// report. Gives how far it came, as `go`.
+    async fn alarmed_round(&mut self, at: At) -> usize {
+        self.run_to_mark().await;
+        let reached = self.go(at).await;
+        self.alarm().await;
+        self.stdin.write_all(b"w").await.expect("a reader");
+        while soon("the answer", self.run_to_line()).await != "asked" {}
+        let line = soon("a wake", self.run_to_line()).await;
+        assert!(line.starts_with("woken "), "{line} at {at:?}");
+        self.stop_child().await;
+        let line = soon("a report", self.run_to_line()).await;
+        assert!(line.starts_with("report "), "{line} at {at:?}");
+        reached
+    }
+
     /// One wake at this place, and one report. Gives how far it came, as `go`.
     async fn round(&mut self, at: At, with: With) -> usize {
+        if with == With::Alarm {
+            return self.alarmed_round(at).await;
+        }
         self.run_to_mark().await;
         let reached = self.go(at).await;
         match with {
-            With::Nothing => {}
+            With::Nothing | With::Alarm => {}
             With::Handler => self.enter_handler(at).await,
             With::Report if matches!(at, At::Behind(_)) => {}
             With::Report => self.stop_child().await,
@@ -247,6 +281,9 @@ impl Waiter {
             self.round(At::Before(steps), with).await;
         }
         let mut steps = 0;
+        if with == With::Alarm {
+            return self.tracee.control().kill().expect("it lives");
+        }
         while self.round(At::Behind(steps), with).await == steps {
             steps += if steps < NEAR { 1 } else { STRIDE };
         }
@@ -263,8 +300,10 @@ async fn wake_everywhere(with: With) {
         .stdout(Stdio::piped())
         .follow(Follow::Threads)
         .resume_mode(ResumeMode::Syscall);
-    if with == With::Handler {
-        command.arg("handler");
+    match with {
+        With::Handler => drop(command.arg("handler")),
+        With::Alarm => drop(command.arg("alarm")),
+        _ => {}
     }
     let (mut tracee, mut child) = soon("spawn", tracer.spawn(&mut command))
         .await
@@ -309,6 +348,11 @@ async fn a_wake_at_any_instruction_ends_one_wait() {
 #[tokio::test]
 async fn a_wake_under_a_handler_of_the_host_ends_one_wait() {
     wake_everywhere(With::Handler).await;
+}
+
+#[tokio::test]
+async fn an_alarm_at_any_instruction_silences_no_wake() {
+    wake_everywhere(With::Alarm).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@
 //! report.
 //!
 //! Each byte on the standard input is a wake, and answered with `sent`. With `handler` as
-//! its argument it has a handler of SIGCHLD.
+//! its argument it has a handler of SIGCHLD. With `alarm` it may be woken more than once in a
+//! round, and says `asked` before each wake instead.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -46,7 +47,7 @@ fn child() -> Tid {
     Tid::from_raw(pid)
 }
 
-fn round(bound: &Bound<'_>, interrupter: &Interrupter) {
+fn round(bound: &Bound<'_>, interrupter: &Interrupter, once: bool) {
     let (mut ended, mut woken, mut reported) = (0, false, false);
     // SAFETY: takes nothing.
     unsafe { libc::syscall(libc::SYS_getppid) };
@@ -62,7 +63,7 @@ fn round(bound: &Bound<'_>, interrupter: &Interrupter) {
             Waited::NoTracees => panic!("there is a tracee"),
         }
         if interrupter.acknowledge() {
-            assert!(!woken, "one wake is expected");
+            assert!(!woken || !once, "one wake is expected");
             woken = true;
             say(&format!("woken {ended}"));
         }
@@ -70,7 +71,8 @@ fn round(bound: &Bound<'_>, interrupter: &Interrupter) {
 }
 
 fn main() {
-    if std::env::args().nth(1).is_some_and(|arg| arg == "handler") {
+    let how = std::env::args().nth(1).unwrap_or_default();
+    if how == "handler" {
         handle_sigchld();
     }
     let tracee = child();
@@ -78,12 +80,18 @@ fn main() {
     let signal = WakeSignal::claim(None).expect("a free signal");
     let interrupter = Arc::new(Interrupter::new(signal));
     let waker = Arc::clone(&interrupter);
+    let alarmed = how == "alarm";
     std::thread::spawn(move || {
         // So that signals to the process go to the thread that waits.
         thread::block_all_but(&[]);
         for _ in std::io::stdin().lock().bytes() {
+            if alarmed {
+                say("asked");
+            }
             waker.interrupt();
-            say("sent");
+            if !alarmed {
+                say("sent");
+            }
         }
         std::process::exit(0);
     });
@@ -94,6 +102,6 @@ fn main() {
         section.start, section.end
     ));
     loop {
-        round(&bound, &interrupter);
+        round(&bound, &interrupter, !alarmed);
     }
 }
