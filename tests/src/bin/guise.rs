@@ -1,7 +1,9 @@
 //! A program in disguise: another user, without capabilities, protected, confined. Then it
 //! pauses, becomes another program, or attaches to one and says what came of it.
 //!
-//!     guise [STEP…] -- pause | exec PROGRAM [ARG…] | attach PID | attach-own PROGRAM [ARG…]
+//! ```text
+//! guise [STEP…] -- pause | exec PROGRAM [ARG…] | attach PID | attach-own PROGRAM [ARG…]
+//! ```
 //!
 //! The steps are made in this order by the main thread, when there is no other.
 
