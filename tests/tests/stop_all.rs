@@ -27,9 +27,21 @@ fn is_untraced(pid: Tid) -> bool {
     tasks(pid).into_iter().all(free)
 }
 
+/// The ticks that a thread has spent computing.
+fn computed(pid: Tid, tid: Tid) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat"));
+    let stat = stat.unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().nth(11);
+    ticks.and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
+}
+
 async fn with_threads(count: usize) -> Ward {
     let ward = Ward::start([KEEPER, SLEEPER, "threads", &count.to_string()]).await;
-    until("its threads", || tasks(ward.pid()).len() == count).await;
+    let pid = ward.pid();
+    until("its threads", || tasks(pid).len() == count).await;
+    let computes = |tid| computed(pid, tid) > 1;
+    until("one computes", || tasks(pid).into_iter().any(computes)).await;
     ward
 }
 
