@@ -5,6 +5,7 @@ mod family;
 mod host;
 mod observe;
 mod places;
+mod random;
 mod ward;
 
 use std::io::{Read, Seek};
@@ -18,6 +19,7 @@ pub use family::{Family, History};
 pub use host::{dispositions, set_action, sibling, stays_asleep, thread_file, trace_births};
 pub use observe::{end, if_there_is, line, lines, next_event, next_mark, start, to_the_end};
 pub use places::{in_a_task, in_place, pinned};
+pub use random::Random;
 pub use ward::Ward;
 
 /// How long anything may take before a test calls it stuck. Not a measure of speed: it

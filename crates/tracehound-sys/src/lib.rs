@@ -19,6 +19,7 @@ mod signal;
 mod signal_set;
 pub mod spawn;
 pub mod thread;
+mod usage;
 pub mod wait;
 pub mod wake;
 
@@ -30,6 +31,7 @@ pub use process::{Pidfd, process_exists, reap, signal_process, signal_thread};
 pub use siginfo::SigInfo;
 pub use signal::{SIGNAL_MAX, Signal};
 pub use signal_set::SignalSet;
+pub use usage::{ResourceUsage, Usage};
 
 /// The result of a system call.
 pub type Result<T> = std::result::Result<T, Errno>;

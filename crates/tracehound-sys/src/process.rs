@@ -8,8 +8,8 @@ use std::process::ExitStatus;
 
 use nix::errno::Errno;
 
-use crate::wait::{RawInfo, Target, WaitStatus};
-use crate::{Result, Signal, Tid};
+use crate::wait::{Target, WaitStatus, poll_with_usage};
+use crate::{ResourceUsage, Result, Signal, Tid, Usage};
 
 /// Sends a signal to a process: kill(2). The id of any of its threads will do.
 ///
@@ -93,19 +93,16 @@ impl AsFd for Pidfd {
     }
 }
 
-/// Takes the exit status of a child that is not traced, if it has ended.
+/// Takes the exit status of a child that is not traced, if it has ended, and what it has
+/// used.
 ///
 /// # Errors
 ///
 /// `ECHILD` if it is no child of this process, or was waited for.
-pub fn reap(pid: Tid) -> Result<Option<ExitStatus>> {
-    let (idtype, id) = Target::One(pid).raw();
-    let mut info = RawInfo::new();
-    // SAFETY: waitid writes one siginfo_t to `info`, which outlives the call.
-    let result = unsafe { libc::waitid(idtype, id, info.as_ptr(), libc::WEXITED | libc::WNOHANG) };
-    Errno::result(result)?;
-    Ok(info.decode().and_then(|report| match report.status {
-        WaitStatus::Dead(status) => Some(status),
+pub fn reap(pid: Tid) -> Result<Option<(ExitStatus, Option<ResourceUsage>)>> {
+    let report = poll_with_usage(Target::One(pid), libc::WEXITED, Usage::Wanted)?;
+    Ok(report.and_then(|report| match report.status {
+        WaitStatus::Dead(status) => Some((status, report.usage)),
         _ => None,
     }))
 }

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::wait::StopStatus;
 use crate::{Signal, Tid};
 
 /// A `siginfo_t`: why a signal was sent, by whom, with what payload.
@@ -62,6 +63,18 @@ impl SigInfo {
     /// kernel.
     pub fn code(&self) -> i32 {
         self.int(8)
+    }
+
+    /// The status word of the stop that has this siginfo, as waitid(2) gives it: the signal,
+    /// or what the kernel has put into `si_code` in a stop that is no signal's.
+    ///
+    /// A tracee that sends itself a signal with such a code is taken at its word.
+    pub fn stop_status(&self, signal: Signal) -> StopStatus {
+        let (own, code) = (self.signal().as_raw(), self.code());
+        let is_call = own == libc::SIGTRAP && code == libc::SIGTRAP | 0x80;
+        let is_event = code & 0xff == own && matches!(code >> 8, 1..=7 | libc::PTRACE_EVENT_STOP);
+        let is_told = is_call || is_event;
+        StopStatus::from_raw(if is_told { code } else { signal.as_raw() })
     }
 
     /// Whether a process sent the signal (kill, tgkill, sigqueue), not the kernel.

@@ -10,7 +10,7 @@ use std::process::ExitStatus;
 
 use nix::errno::Errno;
 
-use crate::{Result, Signal, Tid};
+use crate::{ResourceUsage, Result, Signal, Tid, Usage};
 
 /// What a tracer thread waits with: its own tracees only.
 ///
@@ -26,6 +26,8 @@ pub struct Report {
     pub tid: Tid,
     /// What happened to it.
     pub status: WaitStatus,
+    /// What a dead process has used, if that was asked for.
+    pub usage: Option<ResourceUsage>,
 }
 
 /// The state that waitid(2) reports.
@@ -139,19 +141,77 @@ impl Target {
 ///
 /// `ECHILD` if no child is eligible, also none that is stopped.
 pub fn poll(target: Target, flags: i32) -> Result<Option<Report>> {
-    let (idtype, id) = target.raw();
-    let mut info = RawInfo::new();
-    // SAFETY: `info` is a siginfo_t that lives through the call, which writes
-    // nothing else.
-    let result = unsafe { libc::waitid(idtype, id, info.as_ptr(), flags | libc::WNOHANG) };
-    Errno::result(result)?;
-    Ok(info.decode())
+    waitid(target, flags, None)
 }
 
-/// Whether a thread is a tracee of the calling thread: `waitid(P_PID, …, WNOHANG | WNOWAIT)`.
-/// Takes no report.
+/// [`poll`], with the resource usage of the dead if it is [wanted](Usage).
+///
+/// # Errors
+///
+/// As [`poll`].
+pub fn poll_with_usage(target: Target, flags: i32, usage: Usage) -> Result<Option<Report>> {
+    if usage == Usage::Unwanted {
+        return poll(target, flags);
+    }
+    let seen = poll(target, flags | libc::WNOWAIT)?;
+    Ok(seen.and_then(|seen| take(seen, flags)))
+}
+
+/// Takes a report that was seen. Nothing comes of one that is not there any more: the
+/// tracee was killed in its stop, and its death will be seen.
+pub(crate) fn take(seen: Report, flags: i32) -> Option<Report> {
+    let target = Target::One(seen.tid);
+    let report = match seen.status {
+        WaitStatus::Dead(_) => {
+            // SAFETY: rusage is plain data, for which all zeroes is a value.
+            let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+            waitid(target, flags, Some(&mut usage))
+        }
+        // Not a death, which would be one without its usage.
+        _ => waitid(target, flags & !libc::WEXITED, None),
+    };
+    report.ok().flatten()
+}
+
+fn waitid(
+    target: Target,
+    flags: i32,
+    mut usage: Option<&mut libc::rusage>,
+) -> Result<Option<Report>> {
+    let (idtype, id) = target.raw();
+    let mut info = RawInfo::new();
+    let place = usage.as_deref_mut();
+    // The system call: the C library's wrapper leaves the usage out.
+    // SAFETY: the siginfo_t and the rusage, if there is one, live through the call, which
+    // writes nothing else.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_waitid,
+            idtype,
+            id,
+            info.as_ptr(),
+            flags | libc::WNOHANG,
+            place.map_or(std::ptr::null_mut(), std::ptr::from_mut),
+        )
+    };
+    Errno::result(result)?;
+    let usage = usage.as_deref().map(ResourceUsage::from_raw);
+    Ok(info.decode().map(|report| Report { usage, ..report }))
+}
+
+/// `waitid(P_PID, _, _, WNOHANG | WNOWAIT)`: the next report of a tracee of this thread,
+/// which is not taken.
+///
+/// # Errors
+///
+/// As [`poll`].
+pub fn peek(tid: Tid) -> Result<Option<Report>> {
+    poll(Target::One(tid), OWN_TRACEES | libc::WNOWAIT)
+}
+
+/// Whether a thread is a tracee of the calling thread.
 pub fn is_own_tracee(tid: Tid) -> bool {
-    poll(Target::One(tid), OWN_TRACEES | libc::WNOWAIT) != Err(Errno::ECHILD)
+    peek(tid) != Err(Errno::ECHILD)
 }
 
 /// The siginfo that waitid(2) fills in.
@@ -175,6 +235,7 @@ impl RawInfo {
         (tid > 0).then(|| Report {
             tid: Tid::from_raw(tid),
             status: decode(self.0.si_code, status),
+            usage: None,
         })
     }
 }

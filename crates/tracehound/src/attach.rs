@@ -50,6 +50,13 @@ macro_rules! options {
             self
         }
 
+        /// Asks for what the dead have used; see
+        /// [`Command::resource_usage`](crate::Command::resource_usage).
+        pub fn resource_usage(mut self, usage: bool) -> Self {
+            self.0.tracing.resource_usage = usage;
+            self
+        }
+
         /// Attaches also to a child of this process. Whoever waits for it in this process
         /// (`std::process::Child::wait`, `waitpid(-1)`) takes its stops for exits: only for
         /// a child that nobody waits for.
@@ -172,18 +179,23 @@ impl Request {
     /// Attaches; in the shard that has other threads of the process, if there is one.
     async fn run(&self) -> Result<(Attached, Arc<Shard>)> {
         let shard = Arc::clone(&self.shard);
-        let refused = match self.plan().run(&shard).await {
+        let refused = match self.run_in(&shard).await {
             Ok(attached) => return Ok((attached, shard)),
             Err(error) => error,
         };
         // Once is enough: it is not passed on from there.
         let other = traced_by(&refused).and_then(|tracer| self.handles.shard_of(tracer));
         match other {
-            Some(other) if !Arc::ptr_eq(&other, &shard) => {
-                Ok((self.plan().run(&other).await?, other))
-            }
+            Some(other) if !Arc::ptr_eq(&other, &shard) => Ok((self.run_in(&other).await?, other)),
             _ => Err(refused),
         }
+    }
+
+    async fn run_in(&self, shard: &Arc<Shard>) -> Result<Attached> {
+        if self.tracing.resource_usage {
+            shard.want_usage();
+        }
+        self.plan().run(shard).await
     }
 
     fn plan(&self) -> AttachPlan {

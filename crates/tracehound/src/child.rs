@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::AsyncReadExt;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::watch;
-use tracehound_sys::{Errno, Pidfd, Signal, Tid};
+use tracehound_sys::{Errno, Pidfd, ResourceUsage, Signal, Tid};
 
 use crate::error::{Error, Result};
+use crate::event::Death;
 use crate::shard::Shard;
 use crate::tracer::Handles;
 
@@ -29,7 +30,7 @@ enum Keeper {
 /// How the process ended.
 #[derive(Clone, Copy)]
 enum Outcome {
-    Ended(ExitStatus),
+    Ended(Death),
     /// Somebody else took its status.
     Lost,
 }
@@ -66,8 +67,8 @@ impl ChildCell {
     }
 
     /// Its tracer thread has seen its death.
-    pub(crate) fn ended(&self, status: ExitStatus) {
-        self.set_outcome(Outcome::Ended(status));
+    pub(crate) fn ended(&self, death: Death) {
+        self.set_outcome(Outcome::Ended(death));
     }
 
     /// It has ended, and somebody else took its status.
@@ -95,15 +96,15 @@ impl ChildCell {
         // Under the lock: once it is reaped, its id may be another's, and must not be
         // killed by number.
         let mut keeper = self.keeper();
-        let status = match tracehound_sys::reap(self.pid) {
+        let death = match tracehound_sys::reap(self.pid) {
             Ok(None) => return false,
-            Ok(Some(status)) => Some(status),
+            Ok(Some((status, usage))) => Some(Death { status, usage }),
             Err(_) => None,
         };
         *keeper = Keeper::Nobody;
         drop(keeper);
-        match status {
-            Some(status) => self.ended(status),
+        match death {
+            Some(death) => self.ended(death),
             None => self.reaped_elsewhere(),
         }
         true
@@ -166,7 +167,7 @@ impl ChildCell {
             Err(_) => None,
         };
         match outcome {
-            Some(Outcome::Ended(status)) => Ok(status),
+            Some(Outcome::Ended(death)) => Ok(death.status),
             _ => Err(Error::System {
                 call: "waitid",
                 source: Errno::ECHILD,
@@ -174,12 +175,12 @@ impl ChildCell {
         }
     }
 
-    fn try_wait(&self) -> Option<ExitStatus> {
+    fn death(&self) -> Option<Death> {
         if self.shard.is_forked() {
             return None;
         }
         match *self.outcome.borrow() {
-            Some(Outcome::Ended(status)) => Some(status),
+            Some(Outcome::Ended(death)) => Some(death),
             _ => None,
         }
     }
@@ -240,7 +241,14 @@ impl Child {
 
     /// The exit status, if the process has ended.
     pub fn try_wait(&self) -> Option<ExitStatus> {
-        self.cell.try_wait()
+        self.cell.death().map(|death| death.status)
+    }
+
+    /// What the process and the children that it waited for have used, if it has ended and
+    /// [`resource_usage`](crate::Command::resource_usage) was asked for, or it was detached
+    /// before.
+    pub fn usage(&self) -> Option<ResourceUsage> {
+        self.cell.death()?.usage
     }
 
     /// Sends SIGKILL, without waiting for the end. Nothing happens if it has ended.

@@ -23,7 +23,7 @@ impl Control {
         Control { slot }
     }
 
-    fn slot(&self) -> &Slot {
+    fn slot(&self) -> &Arc<Slot> {
         &self.slot
     }
 

@@ -96,6 +96,17 @@ pub enum Error {
         source: Errno,
     },
 
+    /// A guarded access to memory did not end in time, or an earlier one to the same process
+    /// has not ended since. Whoever serves the page (a userfaultfd, a FUSE file) does not
+    /// answer; the end of the process frees what waits for it.
+    #[error("{request}: tracee {tid} does not let its memory be accessed")]
+    TimedOut {
+        /// The tracee.
+        tid: Tid,
+        /// What was asked for.
+        request: &'static str,
+    },
+
     /// An argument that no system can serve.
     #[error("invalid argument: {0}")]
     InvalidArgument(&'static str),
@@ -187,6 +198,7 @@ impl From<Error> for io::Error {
                     | Error::Architecture { .. }
                     | Error::NoRegisterSet { .. } => io::ErrorKind::Unsupported,
                     Error::Shutdown => io::ErrorKind::BrokenPipe,
+                    Error::TimedOut { .. } => io::ErrorKind::TimedOut,
                     Error::NoSuchSignal(_)
                     | Error::InvalidArgument(_)
                     | Error::NotASignalStop { .. } => io::ErrorKind::InvalidInput,

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use tracehound_sys::ptrace::{Arch, SyscallEntry};
-use tracehound_sys::{Errno, SigInfo, Signal, Tid};
+use tracehound_sys::{Errno, ResourceUsage, SigInfo, Signal, Tid};
 
 /// One stop or the end of a tracee.
 ///
@@ -93,18 +93,28 @@ impl Event {
         }
     }
 
-    /// The event of a death with this wait status.
-    pub(crate) fn death(status: ExitStatus) -> Event {
+    /// The event of a death.
+    pub(crate) fn death(death: Death) -> Event {
+        let Death { status, usage } = death;
         match status.signal() {
             Some(signal) => Event::Killed(Killed {
                 signal: Signal::from_raw(signal),
                 core_dumped: status.core_dumped(),
+                usage,
             }),
             None => Event::Exited(Exited {
                 code: status.code().unwrap_or_default(),
+                usage,
             }),
         }
     }
+}
+
+/// What is known of a death.
+#[derive(Clone, Copy)]
+pub(crate) struct Death {
+    pub(crate) status: ExitStatus,
+    pub(crate) usage: Option<ResourceUsage>,
 }
 
 macro_rules! plain_data {
@@ -223,6 +233,9 @@ plain_data! {
     Exited {
         /// The exit code.
         code: i32,
+        /// What its process had used until then, if that was
+        /// [asked for](crate::Command::resource_usage) on its tracer thread.
+        usage: Option<ResourceUsage>,
     }
 
     /// The end by a signal.
@@ -231,6 +244,9 @@ plain_data! {
         signal: Signal,
         /// Whether a core dump was made.
         core_dumped: bool,
+        /// What its process had used until then, if that was
+        /// [asked for](crate::Command::resource_usage) on its tracer thread.
+        usage: Option<ResourceUsage>,
     }
 
     /// The end of a leader whose id another thread took at its exec.

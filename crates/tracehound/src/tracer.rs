@@ -20,6 +20,7 @@ use crate::attach::{Attach, AttachThread};
 use crate::child::{Child, ChildCell};
 use crate::command::{Command, Pipes};
 use crate::error::{Error, Result};
+use crate::guard::Guard;
 use crate::shard::{self, LaunchPlan, Launched, Shard, TreeId, TreePlan};
 use crate::spawner;
 use crate::tracee::Tracee;
@@ -73,6 +74,7 @@ impl TracerBuilder {
             others: (1..self.threads).map(|_| shard(own)).collect(),
             threads: Mutex::default(),
             user: Mutex::new(Some(user)),
+            guard: Arc::default(),
             fork_guard: Arc::clone(&fork_guard),
         });
         handles.start()?;
@@ -127,6 +129,7 @@ pub(crate) struct Handles {
     others: Vec<Arc<Shard>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     user: Mutex<Option<spawner::User>>,
+    guard: Arc<Guard>,
     fork_guard: Arc<ForkGuard>,
 }
 
@@ -157,7 +160,13 @@ impl Handles {
         Ok(())
     }
 
+    /// The threads for what a tracee may hold up.
+    pub(crate) fn guard(&self) -> &Arc<Guard> {
+        &self.guard
+    }
+
     fn close(&self) {
+        self.guard.close();
         for shard in self.shards() {
             // An error: it has ended, or this is a forked child.
             let _ = shard.run(|local| local.close());
@@ -281,6 +290,10 @@ impl Tracer {
             source,
         })?);
         let (reply, answer) = oneshot::channel();
+        let shard = self.emptiest_shard();
+        if command.tracing.resource_usage {
+            shard.want_usage();
+        }
         Ok(Spawn {
             plan: Some(LaunchPlan {
                 launch,
@@ -290,7 +303,7 @@ impl Tracer {
                 tree,
                 reply,
             }),
-            shard: self.emptiest_shard(),
+            shard,
             answer,
             pipes,
             kill_on_drop: command.kills_on_drop(),
@@ -426,6 +439,7 @@ impl Tracer {
         let threads = &self.handles.threads;
         let threads = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
         threads.into_iter().for_each(join);
+        self.handles.guard.join();
         let user = &self.handles.user;
         drop(user.lock().unwrap_or_else(PoisonError::into_inner).take());
         spawner::settled().await;

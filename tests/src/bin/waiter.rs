@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tracehound_sys::ptrace::{self, Options, ResumeKind};
 use tracehound_sys::wait::Target;
 use tracehound_sys::wake::{self, Bound, Interrupter, Waited, WakeSignal};
-use tracehound_sys::{Tid, thread};
+use tracehound_sys::{Tid, Usage, thread};
 
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
@@ -52,7 +52,7 @@ fn round(bound: &Bound<'_>, interrupter: &Interrupter, once: bool) {
     // SAFETY: takes nothing.
     unsafe { libc::syscall(libc::SYS_getppid) };
     while !(woken && reported) {
-        match bound.wait(Target::All).expect("waitid") {
+        match bound.wait(Target::All, Usage::Unwanted).expect("waitid") {
             Waited::Report(report) => {
                 assert!(!reported, "one report is expected");
                 reported = true;

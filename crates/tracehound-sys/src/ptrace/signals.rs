@@ -30,19 +30,14 @@ pub fn getsiginfo(tid: Tid) -> Result<SigInfo> {
 /// The status word of the present stop, as waitid(2) gave it, or would: for a stop whose
 /// report somebody else has taken. `PTRACE_GETSIGINFO`, in which the kernel keeps it.
 ///
-/// A tracee that sends itself a signal with a code like that of an event is taken at its
-/// word.
+/// As [`SigInfo::stop_status`].
 ///
 /// # Errors
 ///
 /// `ESRCH` if the tracee is in no stop.
 pub fn stop_status(tid: Tid) -> Result<StopStatus> {
     let info = getsiginfo(tid)?;
-    let (signal, code) = (info.signal().as_raw(), info.code());
-    let is_call = signal == libc::SIGTRAP && code == libc::SIGTRAP | 0x80;
-    let is_event = code & 0xff == signal && matches!(code >> 8, 1..=7 | libc::PTRACE_EVENT_STOP);
-    let raw = if is_call || is_event { code } else { signal };
-    Ok(StopStatus::from_raw(raw))
+    Ok(info.stop_status(info.signal()))
 }
 
 /// `PTRACE_SETSIGINFO`: changes the signal about to be delivered.

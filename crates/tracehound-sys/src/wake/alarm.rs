@@ -92,6 +92,7 @@ impl Drop for Ringing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Usage;
     use crate::wait::Target;
     use crate::wake::{Interrupter, Waited};
 
@@ -107,6 +108,9 @@ mod tests {
             bound.sleep(None);
         }
         drop(ringing);
-        assert_eq!(bound.wait(Target::All), Ok(Waited::NoTracees));
+        assert_eq!(
+            bound.wait(Target::All, Usage::Unwanted),
+            Ok(Waited::NoTracees)
+        );
     }
 }

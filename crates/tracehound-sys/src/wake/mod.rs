@@ -45,8 +45,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::wait::{OWN_TRACEES, RawInfo, Report, Target};
-use crate::{Result, Signal, Tid, ptrace};
+use crate::wait::{self, OWN_TRACEES, RawInfo, Report, Target};
+use crate::{Result, Signal, Tid, Usage, ptrace};
 
 pub use alarm::{Alarm, Ringing};
 pub use signal::WakeSignal;
@@ -187,25 +187,38 @@ pub struct Bound<'a> {
 
 impl Bound<'_> {
     /// Waits for a report of the thread's own tracees.
-    pub fn wait(&self, target: Target) -> Result<Waited> {
+    ///
+    /// # Errors
+    ///
+    /// Those of waitid(2), but for `ECHILD` and `EINTR`.
+    pub fn wait(&self, target: Target, usage: Usage) -> Result<Waited> {
         let (idtype, id) = target.raw();
         let mut info = RawInfo::new();
+        let flags = match usage {
+            Usage::Wanted => OWN_TRACEES | libc::WNOWAIT,
+            Usage::Unwanted => OWN_TRACEES,
+        };
         let args = [
             idtype as usize,
             id as usize,
             info.as_ptr() as usize,
-            OWN_TRACEES as usize,
+            flags as usize,
             0,
             0,
         ];
         // SAFETY: waitid writes one siginfo_t to `info`, which outlives the call,
         // and nothing for the resource usage, which is null.
-        match unsafe { self.interrupter.blocking(libc::SYS_waitid, args) } {
-            Ok(_) => Ok(info.decode().map_or(Waited::Interrupted, Waited::Report)),
-            Err(Errno::EINTR) => Ok(Waited::Interrupted),
-            Err(Errno::ECHILD) => Ok(Waited::NoTracees),
-            Err(other) => Err(other),
-        }
+        let report = match unsafe { self.interrupter.blocking(libc::SYS_waitid, args) } {
+            Ok(_) => info.decode(),
+            Err(Errno::EINTR) => None,
+            Err(Errno::ECHILD) => return Ok(Waited::NoTracees),
+            Err(other) => return Err(other),
+        };
+        let report = match usage {
+            Usage::Wanted => report.and_then(|seen| wait::take(seen, OWN_TRACEES)),
+            Usage::Unwanted => report,
+        };
+        Ok(report.map_or(Waited::Interrupted, Waited::Report))
     }
 
     /// Sleeps until interrupted, or for this long.
@@ -302,13 +315,49 @@ mod tests {
         sleeper.join().expect("the sleeper ends");
     }
 
+    /// An alarm, or a stranger's signal, that comes just before the section.
+    #[test]
+    fn a_signal_before_a_sleep_does_not_deafen() {
+        let signal = WakeSignal::claim(None).expect("a free signal");
+        let interrupter = Arc::new(Interrupter::new(signal));
+        let bound = interrupter.bind();
+        interrupter.waiting.store(1, Ordering::SeqCst);
+        signal.send(Tid::current_process(), Tid::current());
+        let (done, end) = mpsc::channel::<()>();
+        let waker = Arc::clone(&interrupter);
+        let waker = std::thread::spawn(move || {
+            for _ in 0..3 {
+                std::thread::sleep(Duration::from_millis(20));
+                waker.interrupt();
+            }
+            let end = end.recv_timeout(Duration::from_secs(10));
+            assert!(
+                end.is_err_and(|e| e == mpsc::RecvTimeoutError::Disconnected),
+                "asleep"
+            );
+        });
+        let mut woken = 0;
+        while woken < 3 && !waker.is_finished() {
+            bound.sleep(None);
+            woken += usize::from(interrupter.acknowledge());
+        }
+        drop(done);
+        waker.join().expect("all wakes arrived");
+    }
+
     #[test]
     fn no_tracees_is_said() {
         let signal = WakeSignal::claim(None).expect("a free signal");
         let interrupter = Interrupter::new(signal);
         let bound = interrupter.bind();
-        assert_eq!(bound.wait(Target::All), Ok(Waited::NoTracees));
+        assert_eq!(
+            bound.wait(Target::All, Usage::Unwanted),
+            Ok(Waited::NoTracees)
+        );
         interrupter.interrupt();
-        assert_eq!(bound.wait(Target::All), Ok(Waited::Interrupted));
+        assert_eq!(
+            bound.wait(Target::All, Usage::Unwanted),
+            Ok(Waited::Interrupted)
+        );
     }
 }

@@ -10,7 +10,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,8 @@ use tracehound_sys::wait::StopKind;
 use tracehound_sys::{Errno, Tid, proc};
 
 use super::Local;
-use crate::event::{Birth, Event};
+use super::stops::named_by;
+use crate::event::{Birth, Death, Event};
 use crate::slot::{End, Heritage, Phase, Recorded, Slot, StopClass};
 use crate::tracee::Tracee;
 
@@ -52,7 +52,7 @@ pub(super) struct Births {
     /// First stops whose parent's event has not come.
     early: RefCell<HashMap<Tid, Early>>,
     /// Deaths before the parent's event.
-    dead: RefCell<VecDeque<(Tid, ExitStatus)>>,
+    dead: RefCell<VecDeque<(Tid, Death)>>,
     /// There may be first stops whose parent died.
     unsettled: Cell<bool>,
     /// What the last tracee that died while it ran would have passed on.
@@ -62,10 +62,12 @@ pub(super) struct Births {
 impl Local {
     /// The parent's event.
     pub(super) fn birth(&self, parent: &Arc<Slot>, kind: StopKind) -> Result<Recorded, Errno> {
-        let message = ptrace::get_event_msg(parent.tid())?;
         let birth = Birth {
             parent: parent.tid(),
-            child: Tid::from_raw(i32::try_from(message).unwrap_or(0)),
+            // Killed in its event: nobody will name the child any more.
+            child: named_by(parent.tid(), kind).inspect_err(|_| {
+                self.births.bereaved.set(Some(parent.heritage()));
+            })?,
         };
         let heritage = parent.heritage();
         let unwanted = kind == StopKind::Clone && !self.is_followed(birth, parent, heritage);
@@ -124,9 +126,9 @@ impl Local {
 
     /// Gives a new tracee what was reported of it before it had a name.
     fn bring_forward(&self, child: Tid) {
-        if let Some(status) = self.births.take_death(child) {
+        if let Some(death) = self.births.take_death(child) {
             if let Some(slot) = self.remove(child) {
-                slot.end(End::Dead, Event::death(status));
+                slot.end(End::Dead, Event::death(death));
             }
             return;
         }
@@ -137,9 +139,8 @@ impl Local {
     }
 
     /// A child of a process whose births nobody is told of: it is let go.
-    pub(super) fn disown_birth(&self, parent: Tid, heritage: Heritage) {
-        if let Ok(message) = ptrace::get_event_msg(parent) {
-            let child = Tid::from_raw(i32::try_from(message).unwrap_or(0));
+    pub(super) fn disown_birth(&self, parent: Tid, kind: StopKind, heritage: Heritage) {
+        if let Ok(child) = named_by(parent, kind) {
             drop(self.enter_born(child, child, heritage));
             self.bring_forward(child);
         }
@@ -155,13 +156,13 @@ impl Local {
         self.births.unsettled.set(true);
     }
 
-    pub(super) fn early_death(&self, tid: Tid, status: ExitStatus) {
+    pub(super) fn early_death(&self, tid: Tid, death: Death) {
         self.births.early.borrow_mut().remove(&tid);
         let mut dead = self.births.dead.borrow_mut();
         if dead.len() == REMEMBERED_DEATHS {
             dead.pop_front();
         }
-        dead.push_back((tid, status));
+        dead.push_back((tid, death));
     }
 
     /// A tracee has died. If it was running, it may have made a child that nobody will
@@ -241,9 +242,9 @@ impl Births {
         !self.early.borrow().is_empty()
     }
 
-    fn take_death(&self, tid: Tid) -> Option<ExitStatus> {
+    fn take_death(&self, tid: Tid) -> Option<Death> {
         let mut dead = self.dead.borrow_mut();
         let at = dead.iter().position(|(dead, _)| *dead == tid)?;
-        dead.remove(at).map(|(_, status)| status)
+        dead.remove(at).map(|(_, death)| death)
     }
 }

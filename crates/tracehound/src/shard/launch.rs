@@ -154,7 +154,7 @@ impl Local {
                 return true;
             }
             StopKind::Fork | StopKind::Vfork | StopKind::Clone => {
-                self.disown_birth(tid, heritage);
+                self.disown_birth(tid, kind, heritage);
             }
             _ => {}
         }

@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 use tracehound_sys::wake::{Interrupter, WakeSignal};
-use tracehound_sys::{ForkGuard, Tid};
+use tracehound_sys::{ForkGuard, Tid, Usage};
 
 use crate::error::{Error, Result};
 use crate::slot::{Action, Slot};
@@ -76,6 +76,8 @@ pub(crate) struct Shard {
     handles: Weak<Handles>,
     /// How many tracees it has: new processes go to the emptiest shard.
     load: AtomicUsize,
+    /// Somebody wants to know what the dead have used.
+    usage_wanted: AtomicBool,
     /// Whether the thread has ended.
     ended: watch::Sender<bool>,
     /// Tasks are not polled any more: the host's runtime is ending.
@@ -107,6 +109,7 @@ impl Shard {
             fork_guard,
             handles,
             load: AtomicUsize::new(0),
+            usage_wanted: AtomicBool::new(false),
             ended: watch::Sender::new(false),
             tasks_stopped: AtomicBool::new(false),
             tasks_running: AtomicBool::new(false),
@@ -179,6 +182,20 @@ impl Shard {
     /// The tracer thread.
     pub(crate) fn thread(&self) -> Tid {
         self.interrupter.thread()
+    }
+
+    /// From the next wait on, what the dead have used is asked for. Before an operation is
+    /// queued, which ends the present wait.
+    pub(crate) fn want_usage(&self) {
+        self.usage_wanted.store(true, Ordering::Relaxed);
+    }
+
+    fn usage(&self) -> Usage {
+        if self.usage_wanted.load(Ordering::Relaxed) {
+            Usage::Wanted
+        } else {
+            Usage::Unwanted
+        }
     }
 
     pub(crate) fn load(&self) -> usize {

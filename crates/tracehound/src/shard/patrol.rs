@@ -21,7 +21,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracehound_sys::wait::{self, OWN_TRACEES, Target};
+use tracehound_sys::wait::{self, OWN_TRACEES, Report, Target};
 use tracehound_sys::wake::Alarm;
 use tracehound_sys::{Errno, Tid, proc, ptrace};
 
@@ -180,7 +180,7 @@ impl Local {
         };
         // In this order: a stop that comes after the first question is reported later.
         let stop = silent.then(|| ptrace::stop_status(tid).ok()).flatten();
-        match wait::poll(Target::One(tid), OWN_TRACEES) {
+        match self.poll_one(tid) {
             Ok(Some(report)) => self.report(report),
             Err(Errno::ECHILD) => return self.lost(slot),
             _ => match stop {
@@ -200,13 +200,17 @@ impl Local {
         Found::Nothing
     }
 
+    fn poll_one(&self, tid: Tid) -> tracehound_sys::Result<Option<Report>> {
+        wait::poll_with_usage(Target::One(tid), OWN_TRACEES, self.shard.usage())
+    }
+
     /// A look at a process before its exec.
     fn look_at_launch(&self, tid: Tid) -> Found {
         if !self.launches.tids().contains(&tid) {
             return Found::Nothing;
         }
         let stop = ptrace::stop_status(tid).ok();
-        match (wait::poll(Target::One(tid), OWN_TRACEES), stop) {
+        match (self.poll_one(tid), stop) {
             (Ok(Some(report)), _) => self.report(report),
             (Err(Errno::ECHILD), _) => {
                 self.blame_host(tid);

@@ -70,7 +70,7 @@ fn take_reports(local: &Local, bound: &Bound<'_>) -> bool {
     // An attach that something holds up is tried again after a while.
     let again = (!local.attaches.is_empty()).then(|| local.alarm().ok());
     let _ringing = again.flatten().map(|alarm| alarm.ring_every(attach::TRY));
-    match bound.wait(Target::All) {
+    match bound.wait(Target::All, local.shard.usage()) {
         Ok(Waited::Report(report)) => {
             local.report(report);
             if local.shard.load() > 1 {
@@ -97,7 +97,7 @@ fn take_reports(local: &Local, bound: &Bound<'_>) -> bool {
 fn drain(local: &Local) -> usize {
     let most = local.shard.load() + MARGIN;
     for taken in 0..most {
-        match wait::poll(Target::All, OWN_TRACEES) {
+        match wait::poll_with_usage(Target::All, OWN_TRACEES, local.shard.usage()) {
             Ok(Some(report)) => local.report(report),
             _ => return taken,
         }

@@ -2,9 +2,10 @@
 //!
 //! What a stop means is asked of the kernel while the tracee is stopped. Any of these
 //! requests may fail with `ESRCH`: the tracee was killed since. Then there is no event;
-//! its death, or its exit stop, is reported next.
+//! its death, or its exit stop, is reported next. Or the request is answered by that exit
+//! stop, which the tracee has come to meanwhile: so what an answer is about is looked at,
+//! too.
 
-use std::process::ExitStatus;
 use std::sync::Arc;
 
 use tracehound_sys::ptrace::{self, ResumeKind, SyscallOp};
@@ -13,8 +14,8 @@ use tracehound_sys::{Errno, SigInfo, Signal, Tid};
 
 use super::Local;
 use crate::event::{
-    Birth, Event, Exec, Exiting, GroupStop, HardwareStop, Replaced, Seccomp, SignalStop, Started,
-    SyscallEnter, SyscallExit, Unknown,
+    Birth, Death, Event, Exec, Exiting, GroupStop, HardwareStop, Replaced, Seccomp, SignalStop,
+    Started, SyscallEnter, SyscallExit, Unknown,
 };
 use crate::slot::{Action, End, Interrupt, Phase, Recorded, Slot, State, StopClass};
 
@@ -23,7 +24,10 @@ impl Local {
     pub(super) fn report(&self, report: Report) {
         match report.status {
             WaitStatus::Stopped(status) => self.stopped(report.tid, status),
-            WaitStatus::Dead(status) => self.dead(report.tid, status),
+            WaitStatus::Dead(status) => {
+                let usage = report.usage;
+                self.dead(report.tid, Death { status, usage });
+            }
             // Job control of untraced children: not waited for.
             _ => {}
         }
@@ -84,9 +88,8 @@ impl Local {
 
     /// `PTRACE_EVENT_EXEC`, which comes under the id of the leader, whoever called exec.
     fn exec(&self, tid: Tid) {
-        let former = match ptrace::get_event_msg(tid) {
-            Ok(message) => Tid::from_raw(i32::try_from(message).unwrap_or(0)),
-            Err(_) => return,
+        let Ok(former) = named_by(tid, StopKind::Exec) else {
+            return;
         };
         if self.launch_exec(tid) {
             return;
@@ -143,20 +146,20 @@ impl Local {
         }
     }
 
-    fn dead(&self, tid: Tid, status: ExitStatus) {
+    fn dead(&self, tid: Tid, death: Death) {
         if let Some(slot) = self.tracee(tid) {
             self.replaced_unheard(slot);
         }
         match self.remove(tid) {
             Some(slot) => {
                 self.note_bereaved(&slot);
-                slot.end(End::Dead, Event::death(status));
+                slot.end(End::Dead, Event::death(death));
             }
             None if self.launch_dead(tid) => {}
-            None => self.early_death(tid, status),
+            None => self.early_death(tid, death),
         }
         if let Some(child) = self.take_child(tid) {
-            child.ended(status);
+            child.ended(death);
         }
         self.settle_orphans();
     }
@@ -186,6 +189,9 @@ fn is_nobodys(slot: &Slot, kind: StopKind) -> bool {
 
 fn syscall_stop(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
     let info = ptrace::get_syscall_info(tid)?;
+    if info.op == SyscallOp::None {
+        return Err(Errno::ESRCH);
+    }
     Ok(slot.record(|state| {
         let event = match info.op {
             SyscallOp::Entry(call) => {
@@ -208,6 +214,7 @@ fn syscall_stop(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
                 instruction_pointer: info.instruction_pointer,
                 stack_pointer: info.stack_pointer,
             }),
+            // Checked before.
             _ => Event::Unknown(Unknown {
                 event: 0,
                 signal: Signal::SIGTRAP,
@@ -219,6 +226,9 @@ fn syscall_stop(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
 
 fn seccomp_stop(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
     let info = ptrace::get_syscall_info(tid)?;
+    if info.op == SyscallOp::None {
+        return Err(Errno::ESRCH);
+    }
     Ok(slot.record(|state| {
         let event = match info.op {
             SyscallOp::Seccomp { entry, data } => {
@@ -246,6 +256,9 @@ const fn libc_event_seccomp() -> i32 {
 
 fn signal_stop(slot: &Slot, tid: Tid, signal: Signal) -> Result<Recorded, Errno> {
     let info = ptrace::getsiginfo(tid)?;
+    if info.stop_status(signal).kind() == StopKind::Exit && has_moved_on(tid) {
+        return Err(Errno::ESRCH);
+    }
     Ok(slot.record(|state| {
         if signal == Signal::SIGTRAP && is_step(&info, state.stepping) {
             state.stepping = false;
@@ -292,11 +305,26 @@ pub(super) fn is_hardware_breakpoint(info: &SigInfo) -> bool {
     info.signal() == Signal::SIGTRAP && info.code() == TRAP_HWBKPT
 }
 
+/// Whether a tracee has left the stop that was reported last: there is another report. Also
+/// a signal may look like an exit stop, if the tracee wishes.
+fn has_moved_on(tid: Tid) -> bool {
+    !matches!(wait::peek(tid), Ok(None))
+}
+
+/// The thread that an event names: `PTRACE_GETEVENTMSG`, if the tracee is still in that
+/// event.
+pub(super) fn named_by(tid: Tid, kind: StopKind) -> Result<Tid, Errno> {
+    let message = ptrace::get_event_msg(tid)?;
+    if ptrace::stop_status(tid)?.kind() != kind {
+        return Err(Errno::ESRCH);
+    }
+    Ok(Tid::from_raw(i32::try_from(message).unwrap_or(0)))
+}
+
 fn vfork_done(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
-    let child = ptrace::get_event_msg(tid)?;
     let birth = Birth {
         parent: tid,
-        child: Tid::from_raw(i32::try_from(child).unwrap_or(0)),
+        child: named_by(tid, StopKind::VforkDone)?,
     };
     Ok(slot.record(|_| (StopClass::Other, Event::VforkDone(birth))))
 }

@@ -1,7 +1,8 @@
 //! The tracee's memory, read and written from any thread without a hop.
 //!
 //! A read needs no stop. It blocks where the tracee arranges that (a userfaultfd, a FUSE
-//! mapping): it is for tracees that one trusts not to.
+//! mapping): it is for tracees that one trusts not to. The guarded methods are for others:
+//! they cost a hop to another thread and back.
 
 use tracehound_sys::{Errno, Tid, memory};
 
@@ -108,6 +109,82 @@ fn explain(tid: Tid, address: u64, source: Errno) -> Error {
 
 macro_rules! memory_methods {
     () => {
+        /// [`read_bytes`](Self::read_bytes) of a tracee that one does not trust.
+        ///
+        /// A tracee can arrange that a read of its memory blocks, in a state that no signal
+        /// ends (userfaultfd(2), a mapping of a FUSE file). This one is made on a thread of
+        /// its own kind, and given up after `timeout`; that thread stays behind, without
+        /// holding up anything, until the tracee answers or is dead. Until then each guarded
+        /// access to the same process fails at once: best kill it.
+        ///
+        /// # Errors
+        ///
+        /// As [`read_bytes`](Self::read_bytes);
+        /// [`Error::TimedOut`](crate::Error::TimedOut), also if all the 32 threads that a
+        /// tracer may have for this are taken for that long;
+        /// [`Error::Shutdown`](crate::Error::Shutdown).
+        ///
+        /// # Cancel safety
+        ///
+        /// This method is cancel safe: the tracee does not change.
+        pub async fn read_bytes_guarded(
+            &self,
+            address: u64,
+            len: usize,
+            timeout: std::time::Duration,
+        ) -> crate::Result<Vec<u8>> {
+            let read = move |slot: &$crate::slot::Slot| {
+                $crate::tracee::memory::read_bytes(slot, address, len)
+            };
+            $crate::guard::run(self.slot(), "a read of memory", timeout, read).await
+        }
+
+        /// [`read_cstring`](Self::read_cstring) of a tracee that one does not trust; see
+        /// [`read_bytes_guarded`](Self::read_bytes_guarded).
+        ///
+        /// # Errors
+        ///
+        /// As [`read_bytes_guarded`](Self::read_bytes_guarded).
+        ///
+        /// # Cancel safety
+        ///
+        /// This method is cancel safe: the tracee does not change.
+        pub async fn read_cstring_guarded(
+            &self,
+            address: u64,
+            max: usize,
+            timeout: std::time::Duration,
+        ) -> crate::Result<Vec<u8>> {
+            let read = move |slot: &$crate::slot::Slot| {
+                $crate::tracee::memory::read_cstring(slot, address, max)
+            };
+            $crate::guard::run(self.slot(), "a read of a string", timeout, read).await
+        }
+
+        /// [`write_memory`](Self::write_memory) of a tracee that one does not trust; see
+        /// [`read_bytes_guarded`](Self::read_bytes_guarded). A write that was given up may
+        /// still be made when the tracee lets it.
+        ///
+        /// # Errors
+        ///
+        /// As [`read_bytes_guarded`](Self::read_bytes_guarded).
+        ///
+        /// # Cancel safety
+        ///
+        /// A write that was begun cannot be recalled.
+        pub async fn write_memory_guarded(
+            &self,
+            address: u64,
+            data: impl Into<Vec<u8>>,
+            timeout: std::time::Duration,
+        ) -> crate::Result<usize> {
+            let data = data.into();
+            let write = move |slot: &$crate::slot::Slot| {
+                $crate::tracee::memory::write(slot, address, &data)
+            };
+            $crate::guard::run(self.slot(), "a write of memory", timeout, write).await
+        }
+
         /// Reads memory into `buf`; gives how many bytes were read: fewer than asked for
         /// if the next page cannot be read.
         ///

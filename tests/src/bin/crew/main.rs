@@ -9,6 +9,8 @@ mod execs;
 mod groups;
 mod leaderless;
 mod namespaces;
+mod pager;
+mod resources;
 mod signals;
 
 use std::io::{BufRead, Write};
@@ -95,6 +97,8 @@ fn main() {
         "raise-orphaned" => signals::raise_orphaned(args),
         "read-interrupted" => signals::read_interrupted(args),
         "nap" => signals::nap(args),
+        "pager" => pager::pager(),
+        "burn" => resources::burn_and(args),
         "race-exec" => execs::race(args),
         "exec-when-told" => execs::when_told(args),
         "exec-often" => execs::often(args),
