@@ -1,5 +1,7 @@
 //! What several of the examples need.
 
+pub mod interrupt;
+
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 

@@ -8,7 +8,6 @@
 //! `--remote` as ordinary tasks; their code is the same.
 
 mod decode;
-mod interrupt;
 mod life;
 mod options;
 mod output;

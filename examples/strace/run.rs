@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use tracehound::{Child, Command, Error, Follow, ResumeMode, Tracer};
 
 use crate::decode;
-use crate::interrupt::{self, Interrupts};
 use crate::options::Options;
 use crate::output::Output;
 use crate::session::{Alive, Session};
+use tracehound_examples::interrupt::{self, Interrupts};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug)]

@@ -12,14 +12,18 @@ const SIGNALS: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQ
 
 /// The signals that this program waits for.
 #[derive(Debug)]
-pub(crate) struct Interrupts {
+pub struct Interrupts {
     taken: Vec<(i32, Signal)>,
 }
 
 impl Interrupts {
-    /// Takes the signals. Ignored ones stay so, but for the two that a script sends: shells
+    /// Takes the signals: SIGINT, SIGTERM, SIGHUP, SIGQUIT. Ignored ones stay so, but for the two that a script sends: shells
     /// start what runs in the background with SIGINT ignored.
-    pub(crate) fn new(ignored: &[i32]) -> io::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// Those of sigaction(2) and of tokio's driver.
+    pub fn new(ignored: &[i32]) -> io::Result<Self> {
         let asked_for = |number: &i32| {
             matches!(*number, libc::SIGINT | libc::SIGTERM) || !ignored.contains(number)
         };
@@ -31,7 +35,7 @@ impl Interrupts {
     }
 
     /// The next signal. Cancel safe: no signal is lost.
-    pub(crate) async fn next(&mut self) -> i32 {
+    pub async fn next(&mut self) -> i32 {
         poll_fn(|cx| {
             for (number, signal) in &mut self.taken {
                 if let Poll::Ready(Some(())) = signal.poll_recv(cx) {
@@ -45,7 +49,7 @@ impl Interrupts {
 }
 
 /// Those of the signals that this program was started with ignored.
-pub(crate) fn ignored() -> Vec<i32> {
+pub fn ignored() -> Vec<i32> {
     SIGNALS
         .into_iter()
         .filter(|number| is_ignored(*number))
@@ -62,7 +66,7 @@ fn is_ignored(number: i32) -> bool {
 
 /// Has the command started with the signals ignored, as it would be without a tracer that
 /// takes them.
-pub(crate) fn restore_in(command: &mut Command, ignored: &[i32]) {
+pub fn restore_in(command: &mut Command, ignored: &[i32]) {
     if ignored.is_empty() {
         return;
     }
