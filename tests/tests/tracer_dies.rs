@@ -93,3 +93,13 @@ async fn stopped_tracees_stay_stopped() {
     signal_process(pid, Signal::SIGCONT).expect("it lives");
     until("it goes on, and ends", || is_dead(pid)).await;
 }
+
+// Scenario 48: what is to be killed is killed by the drop, not a moment later.
+#[tokio::test]
+async fn a_dropped_child_is_killed_before_anything_else() {
+    for _ in 0..20 {
+        let (tracer, pid) = start("drop", &PAUSE).await;
+        die(tracer).await;
+        until("it is dead", || is_dead(pid)).await;
+    }
+}

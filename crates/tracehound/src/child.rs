@@ -40,15 +40,21 @@ pub(crate) struct ChildCell {
     pid: Tid,
     shard: Arc<Shard>,
     keeper: Mutex<Keeper>,
+    /// Of a process that is killed when its handle is dropped: a kill that went by way of
+    /// the tracer thread would be late where this process ends next.
+    pidfd: Option<Pidfd>,
     outcome: watch::Sender<Option<Outcome>>,
 }
 
 impl ChildCell {
-    pub(crate) fn new(pid: Tid, shard: Arc<Shard>) -> Arc<Self> {
+    /// On the tracer thread, which has not reaped it yet: it still has its id.
+    pub(crate) fn new(pid: Tid, shard: Arc<Shard>, kill_on_drop: bool) -> Arc<Self> {
         Arc::new(ChildCell {
             pid,
             shard,
             keeper: Mutex::new(Keeper::Tracer),
+            // Without a descriptor to spare the tracer thread does it.
+            pidfd: kill_on_drop.then(|| Pidfd::open(pid).ok()).flatten(),
             outcome: watch::Sender::new(None),
         })
     }
@@ -125,6 +131,10 @@ impl ChildCell {
         // In a forked child it is somebody else's, and so is the lock.
         if self.shard.is_forked() || self.kill_kept() {
             return;
+        }
+        if let Some(pidfd) = &self.pidfd {
+            // An error means that it is dead.
+            let _ = pidfd.signal(Signal::SIGKILL);
         }
         let cell = Arc::clone(self);
         // An error: the tracer has ended, and whatever was left is awaited elsewhere.

@@ -289,7 +289,8 @@ impl Command {
         self
     }
 
-    /// Kills the process when its [`Child`](crate::Child) is dropped.
+    /// Kills the process when its [`Child`](crate::Child) is dropped, at once: also if this
+    /// process ends next. The child then takes a file descriptor (pidfd_open(2), Linux 5.3).
     pub fn kill_on_drop(&mut self, kill: bool) -> &mut Self {
         self.kill_on_drop = kill;
         self

@@ -300,6 +300,7 @@ impl Tracer {
                 options: command.tracing.options(),
                 mode: command.mode,
                 before_exec: command.before_exec,
+                kill_on_drop: command.kills_on_drop(),
                 tree,
                 reply,
             }),

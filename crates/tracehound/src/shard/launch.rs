@@ -29,6 +29,8 @@ pub(crate) struct LaunchPlan {
     pub(crate) mode: ResumeKind,
     /// Hold it at the entry of its execve.
     pub(crate) before_exec: bool,
+    /// It is killed when its handle is dropped.
+    pub(crate) kill_on_drop: bool,
     /// Run this logic for it and what comes of it.
     pub(crate) tree: Option<TreePlan>,
     pub(crate) reply: oneshot::Sender<Result<Launched>>,
@@ -196,7 +198,7 @@ impl Local {
         let slot = Slot::new(Arc::clone(&self.shard), tid, plan.heritage());
         slot.set_tgid(tid);
         self.insert(&slot);
-        let child = ChildCell::new(tid, Arc::clone(&self.shard));
+        let child = ChildCell::new(tid, Arc::clone(&self.shard), plan.kill_on_drop);
         self.children.borrow_mut().insert(tid, Arc::clone(&child));
         // Just made: nobody can have asked to detach it.
         let _ = slot.record(|state| {
