@@ -184,8 +184,17 @@ async fn go_on(tracee: &mut Tracee, round: &Round) -> Option<Option<Event>> {
 async fn next(tracee: &mut Tracee) -> Option<Event> {
     match tokio::time::timeout(STUCK, tracee.next()).await {
         Ok(event) => event,
-        Err(_) => panic!("stuck: {tracee:?}, {:?}", state(tracee.tid())),
+        Err(_) => panic!("stuck: {tracee:?}, {}", threads_of(tracee.tid())),
     }
+}
+
+/// Every thread of its process, with its state: for the message.
+fn threads_of(tid: Tid) -> String {
+    let threads = tracehound_sys::proc::tasks(tid).unwrap_or_default();
+    let states = threads
+        .iter()
+        .map(|tid| (*tid, tracehound_sys::proc::status(*tid)));
+    format!("{:?}", states.collect::<Vec<_>>())
 }
 
 /// The life of a tracee: its events, and its children.

@@ -44,6 +44,7 @@ pub mod errors {
         no_such_signal
         wrong_stop
         memory
+        timed_out
         no_register_set
         no_free_debug_register
         not_privileged

@@ -115,6 +115,8 @@ pub(crate) struct State {
     pub(crate) call: Option<SyscallEntry>,
     /// The child of a birth event, until it is taken.
     pub(crate) birth: Option<Tracee>,
+    /// Nobody has its handle: it is with its parent's birth event.
+    pub(crate) untaken: bool,
     /// Its first stop was seen.
     pub(crate) started: bool,
     /// A group-stop was reported, and its end was not.
@@ -184,6 +186,7 @@ impl Slot {
                 queued: false,
                 call: None,
                 birth: None,
+                untaken: false,
                 started: false,
                 group_stopped: false,
                 stepping: false,
@@ -463,6 +466,7 @@ mod tests {
             queued: false,
             call: None,
             birth: None,
+            untaken: false,
             started: true,
             group_stopped: false,
             stepping: false,

@@ -24,10 +24,14 @@ const PUPPET: &str = env!("CARGO_BIN_EXE_puppet");
 /// What a wait of this thread takes, if there is anything.
 fn poll(tid: Tid, flags: i32) -> Result<Option<WaitStatus>, Errno> {
     let report = wait::poll(Target::One(tid), flags)?;
-    Ok(report.map(|Report { tid: who, status, .. }| {
-        assert_eq!(who, tid);
-        status
-    }))
+    Ok(report.map(
+        |Report {
+             tid: who, status, ..
+         }| {
+            assert_eq!(who, tid);
+            status
+        },
+    ))
 }
 
 /// What a wait of this thread takes, when it comes.

@@ -89,6 +89,9 @@ impl Local {
             StopKind::Vfork => Event::Vfork(birth),
             _ => Event::Clone(birth),
         };
+        if let Some(tracee) = &handle {
+            tracee.slot().lock().untaken = true;
+        }
         let recorded = parent.record(|state| {
             state.birth = handle;
             (StopClass::Other, event)
@@ -150,6 +153,14 @@ impl Local {
     pub(super) fn early_stop(&self, tid: Tid, kind: StopKind) {
         // An id that is in use again: the death that was kept is another's.
         self.births.take_death(tid);
+        if kind == StopKind::Exit {
+            // It was killed in its first stop, and goes on to its death: whoever made it may be
+            // waiting for that, to be dead itself.
+            self.births.early.borrow_mut().remove(&tid);
+            // An error: it is dead.
+            let _ = ptrace::resume(tid, ptrace::ResumeKind::Cont, None);
+            return;
+        }
         let since = Instant::now();
         let early = Early { kind, since };
         self.births.early.borrow_mut().insert(tid, early);

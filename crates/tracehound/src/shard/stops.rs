@@ -60,6 +60,7 @@ impl Local {
             StopKind::Signal(signal) => signal_stop(slot, tid, signal),
             StopKind::Fork | StopKind::Vfork | StopKind::Clone => self.birth(slot, kind),
             StopKind::VforkDone => vfork_done(slot, tid),
+            StopKind::Exit if passes_exit(slot) => return,
             StopKind::Exit => exit_stop(slot, tid),
             StopKind::Seccomp => seccomp_stop(slot, tid),
             StopKind::Trap | StopKind::Group(_) if is_nobodys(slot, kind) => return,
@@ -163,6 +164,17 @@ impl Local {
         }
         self.settle_orphans();
     }
+}
+
+/// Whether this exit stop is of a child that nobody has taken. It was killed in its birth
+/// stop, and goes on to its death: its parent may be waiting for that, to be dead itself.
+fn passes_exit(slot: &Slot) -> bool {
+    let mut state = slot.lock();
+    let passes = state.untaken && !state.detach;
+    if passes {
+        slot.resume_locked(&mut state, Action::Resume(ResumeKind::Cont, None));
+    }
+    passes
 }
 
 /// Whether nobody waits for this stop: it was wanted only to put the tracee into its resume

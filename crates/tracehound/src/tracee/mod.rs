@@ -103,22 +103,25 @@ impl Tracee {
     ///
     /// A child that is not taken is detached when its parent is resumed.
     pub fn take_child(&mut self, birth: &Birth) -> Option<Tracee> {
-        let mut state = self.slot.lock_here().ok()?;
-        state.birth.take_if(|child| child.tid() == birth.child)
+        self.take_birth(|child| child.tid() == birth.child)
     }
 
     /// The child whose birth was not handed out, if it is a thread of this process.
     pub(crate) fn take_unborn_thread(&mut self, process: Tid) -> Option<Tracee> {
-        let mut state = self.slot.lock_here().ok()?;
-        let is_thread = |child: &mut Tracee| child.tgid() == process;
-        state.birth.take_if(is_thread)
+        self.take_birth(|child| child.tgid() == process)
     }
 
     /// [`take_child`](Tracee::take_child), if the child is a thread of this process.
     pub(crate) fn take_thread(&mut self, birth: &Birth, process: Tid) -> Option<Tracee> {
+        self.take_birth(|child| child.tid() == birth.child && child.tgid() == process)
+    }
+
+    fn take_birth(&self, is_wanted: impl FnOnce(&mut Tracee) -> bool) -> Option<Tracee> {
         let mut state = self.slot.lock_here().ok()?;
-        let is_thread = |child: &mut Tracee| child.tid() == birth.child && child.tgid() == process;
-        state.birth.take_if(is_thread)
+        let child = state.birth.take_if(is_wanted)?;
+        drop(state);
+        child.slot.lock().untaken = false;
+        Some(child)
     }
 }
 
