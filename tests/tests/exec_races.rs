@@ -16,7 +16,8 @@ use tracehound_tests::{
 in_each_place! {
     at_the_same_time, at_the_same_time_with_exit_stops, by_an_untraced_thread,
     of_an_untraced_leader, with_a_thread_held_in_a_stop, killed_at_any_moment,
-    stopped_and_continued_at_any_moment, that_fails_without_return, under_a_detach,
+    stopped_and_continued_at_any_moment, that_fails_without_return,
+    that_fails_after_the_leader_was_let_go, under_a_detach,
     beside_another_tracer, by_a_thread_of_another_tracer, with_the_leader_of_another_tracer,
 }
 
@@ -322,6 +323,26 @@ async fn that_fails_without_return(tracer: Tracer) {
         assert!(replaced, "{histories:?}");
         let killed = matches!(caller.end(), Event::Killed(k) if k.signal == Signal::SIGSEGV);
         assert!(killed, "{histories:?}");
+        let status = soon("the status", child.wait()).await.expect("status");
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        assert_eq!(signal, Some(libc::SIGSEGV));
+    }
+}
+
+// Scenarios 15 and 18: the same, where the leader is nobody's.
+async fn that_fails_after_the_leader_was_let_go(tracer: Tracer) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let broken = directory.path().join("broken");
+    broken_program(&broken);
+    for exit_stops in [false, true] {
+        let mut command = crew(&["half-exec", broken.to_str().expect("text")]);
+        let (mut leader, mut child) = start(&tracer, command.exit_stops(exit_stops)).await;
+        let birth = next!(leader, Event::Clone(birth) => birth);
+        let mut caller = leader.take_child(&birth).expect("the thread");
+        leader.detach().await.expect("detached");
+        let killed = end(&mut caller).await;
+        let by_fault = matches!(&killed, Event::Killed(k) if k.signal == Signal::SIGSEGV);
+        assert!(by_fault, "{killed:?}");
         let status = soon("the status", child.wait()).await.expect("status");
         let signal = std::os::unix::process::ExitStatusExt::signal(&status);
         assert_eq!(signal, Some(libc::SIGSEGV));

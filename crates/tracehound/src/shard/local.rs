@@ -136,10 +136,13 @@ impl Local {
         Some(slot)
     }
 
-    /// Tracees that may be threads of the same process as this one.
-    pub(super) fn relatives(&self, slot: &Slot) -> Vec<Tid> {
-        let threads = self.threads.borrow();
-        threads.get(&slot.clan()).cloned().unwrap_or_default()
+    /// Tracees that may be threads of this process: those of its clan, but for its leader.
+    pub(super) fn relatives(&self, clan: Tid) -> Vec<Tid> {
+        self.threads
+            .borrow()
+            .get(&clan)
+            .cloned()
+            .unwrap_or_default()
     }
 
     fn note_load(&self, tracees: usize) {

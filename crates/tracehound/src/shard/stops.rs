@@ -37,12 +37,14 @@ impl Local {
         let kind = status.kind();
         if kind == StopKind::Exec {
             self.exec(tid);
-        } else if let Some(slot) = self.tracee(tid) {
+            return;
+        }
+        let slot = match kind {
             // What an exec can still come to that is past its point of no return.
-            let slot = match kind {
-                StopKind::Exit | StopKind::Signal(Signal::SIGSEGV) => self.replaced_unheard(slot),
-                _ => slot,
-            };
+            StopKind::Exit | StopKind::Signal(Signal::SIGSEGV) => self.owner(tid),
+            _ => self.tracee(tid),
+        };
+        if let Some(slot) = slot {
             self.stop_of(&slot, kind);
         } else if !self.launch_stop(tid, kind) {
             self.early_stop(tid, kind);
@@ -127,31 +129,32 @@ impl Local {
         Some(survivor)
     }
 
+    /// The tracee whose end is reported under this id.
+    ///
     /// A thread that calls exec can die when it has taken the leader's id and before the
     /// event that says so. Then what is reported under that id is its own. It is found by
     /// its former id, which is nobody's any more.
-    fn replaced_unheard(&self, leader: Arc<Slot>) -> Arc<Slot> {
-        let tid = leader.tid();
+    fn owner(&self, tid: Tid) -> Option<Arc<Slot>> {
+        let leader = self.tracee(tid);
+        let clan = leader.as_ref().map_or(tid, |leader| leader.clan());
+        let process = leader.as_ref().and_then(|leader| leader.known_tgid());
+        if process.unwrap_or(clan) != tid {
+            return leader;
+        }
         let is_stray = |other: &Tid| {
             let of_this = |slot: Arc<Slot>| slot.known_tgid().is_none_or(|tgid| tgid == tid);
             *other != tid
                 && self.tracee(*other).is_some_and(of_this)
                 && !wait::is_own_tracee(*other)
         };
-        if leader.known_tgid().unwrap_or(leader.clan()) != tid {
-            return leader;
-        }
-        match self.relatives(&leader).into_iter().find(is_stray) {
-            Some(former) => self.survivor(tid, former).unwrap_or(leader),
+        match self.relatives(clan).into_iter().find(is_stray) {
+            Some(former) => self.survivor(tid, former).or(leader),
             None => leader,
         }
     }
 
     fn dead(&self, tid: Tid, death: Death) {
-        if let Some(slot) = self.tracee(tid) {
-            self.replaced_unheard(slot);
-        }
-        match self.remove(tid) {
+        match self.owner(tid).and_then(|_| self.remove(tid)) {
             Some(slot) => {
                 self.note_bereaved(&slot);
                 slot.end(End::Dead, Event::death(death));
