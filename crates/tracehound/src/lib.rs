@@ -85,6 +85,7 @@ pub mod event;
 mod explain;
 mod guard;
 pub mod guide;
+mod pace;
 mod process;
 mod refusal;
 pub mod requests;

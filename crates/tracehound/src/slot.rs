@@ -14,7 +14,7 @@
 //! is known to be stopped, the tracee was killed, and the report of that will follow;
 //! until then the slot says so.
 
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -23,7 +23,7 @@ use tracehound_sys::{Errno, Signal, Tid, proc, ptrace};
 
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::shard::Shard;
+use crate::shard::{self, Shard};
 use crate::tracee::Tracee;
 
 /// What distinguishes stops as far as resuming goes.
@@ -162,6 +162,8 @@ pub(crate) struct Slot {
     /// The tree of [`Tracer::trace`](crate::Tracer::trace) that it belongs to.
     pub(crate) tree: Option<u64>,
     pub(crate) shard: Arc<Shard>,
+    /// It is one of those that are asked in rotation. The tracer thread's.
+    in_rotation: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -175,6 +177,7 @@ impl Slot {
             options: AtomicU32::new(heritage.options.bits()),
             tree: heritage.tree,
             shard,
+            in_rotation: AtomicBool::new(false),
             state: Mutex::new(State {
                 phase: Phase::Running,
                 held: false,
@@ -328,7 +331,7 @@ impl Slot {
 
     /// Resumes the tracee if it is still in the stop with this serial number. On the
     /// tracer thread only.
-    pub(crate) fn resume_now(&self, serial: u32, action: Action) {
+    pub(crate) fn resume_now(self: &Arc<Self>, serial: u32, action: Action) {
         let mut state = self.lock();
         state.queued = false;
         if state.serial != serial || matches!(state.phase, Phase::Ended(_)) {
@@ -338,7 +341,8 @@ impl Slot {
     }
 
     /// Resumes with the slot locked. On the tracer thread only.
-    pub(crate) fn resume_locked(&self, state: &mut State, action: Action) {
+    pub(crate) fn resume_locked(self: &Arc<Self>, state: &mut State, action: Action) {
+        self.enter_rotation();
         let result = match action {
             Action::Listen => ptrace::listen(self.tid()),
             Action::Resume(how, signal) => ptrace::resume(self.tid(), how, signal),
@@ -353,6 +357,18 @@ impl Slot {
                 let _ = ptrace::resume(self.tid(), ResumeKind::Cont, None);
             }
         }
+    }
+
+    /// It may stop soon. On the tracer thread only.
+    pub(crate) fn enter_rotation(self: &Arc<Self>) {
+        if !self.in_rotation.load(Ordering::Relaxed) {
+            self.in_rotation.store(true, Ordering::Relaxed);
+            shard::rotate_in(self);
+        }
+    }
+
+    pub(crate) fn leave_rotation(&self) {
+        self.in_rotation.store(false, Ordering::Relaxed);
     }
 
     /// Makes a request of a held tracee. On the tracer thread only.
@@ -397,6 +413,11 @@ impl State {
             Phase::Ended(End::Detached) => Err(Error::Detached(tid)),
             Phase::Ended(End::Shutdown) => Err(Error::Shutdown),
         }
+    }
+
+    /// Whether something is to be reported that may come at any moment.
+    pub(crate) fn is_on_its_way(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Dying)
     }
 
     /// Whether memory can be asked for: at any time before the end.

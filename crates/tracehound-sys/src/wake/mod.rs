@@ -140,6 +140,12 @@ impl Interrupter {
         }
     }
 
+    /// Whether somebody has called [`interrupt`](Self::interrupt) since the last
+    /// [`acknowledge`](Self::acknowledge).
+    pub fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::Relaxed) != 0
+    }
+
     /// Forgets what was signalled so far. The caller looks at its queues *after*
     /// this.
     pub fn acknowledge(&self) -> bool {

@@ -120,6 +120,7 @@ impl Local {
         let slot = Slot::new(Arc::clone(&self.shard), child, heritage);
         slot.set_clan(clan);
         self.insert(&slot);
+        slot.enter_rotation();
         let handle = Tracee::new(Arc::clone(&slot));
         if handle.is_none() {
             self.detach(&slot);

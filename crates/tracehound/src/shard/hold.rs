@@ -4,6 +4,8 @@
 //! stop that comes first does as well and keeps its event; the answer to the interrupt may
 //! then come when the thread is resumed, and is swallowed.
 
+use std::sync::Arc;
+
 use tracehound_sys::ptrace;
 use tracehound_sys::wait::StopKind;
 
@@ -34,7 +36,7 @@ impl Slot {
 
     /// Lets the thread run again as asking for its next event would. On the tracer thread
     /// only.
-    pub(crate) fn release(&self) {
+    pub(crate) fn release(self: &Arc<Self>) {
         let mut state = self.lock();
         if !std::mem::take(&mut state.stop_all) {
             return;

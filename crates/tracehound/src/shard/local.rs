@@ -17,6 +17,7 @@ use super::attach::Attaches;
 use super::births::Births;
 use super::launch::Launches;
 use super::patrol::Patrol;
+use super::rotation::Rotation;
 use super::tasks::Tasks;
 use super::trees::Trees;
 use super::{Op, Shard};
@@ -41,6 +42,7 @@ pub(crate) struct Local {
     pub(super) launches: Launches,
     pub(super) trees: Trees,
     pub(super) patrol: Patrol,
+    pub(super) rotation: Rotation,
     pub(super) tasks: Tasks,
     /// Everything is being detached, and the thread ends when nothing is left.
     pub(super) closing: Cell<bool>,
@@ -61,6 +63,11 @@ pub(super) fn with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
     local.map(|local| f(&local))
 }
 
+/// Adds a tracee of the calling tracer thread to its rotation.
+pub(crate) fn rotate_in(slot: &Arc<Slot>) {
+    with(|local| local.rotation.add(slot));
+}
+
 impl Local {
     /// Makes the calling thread the tracer thread of a shard.
     pub(super) fn install(shard: Arc<Shard>) -> Rc<Local> {
@@ -76,6 +83,7 @@ impl Local {
             launches: Launches::default(),
             trees: Trees::default(),
             patrol: Patrol::default(),
+            rotation: Rotation::default(),
             closing: Cell::new(false),
             ops: RefCell::default(),
             alarm: OnceCell::new(),

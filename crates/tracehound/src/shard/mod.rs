@@ -22,6 +22,7 @@ mod launch;
 mod local;
 mod patrol;
 mod reaper;
+mod rotation;
 mod stops;
 mod tasks;
 mod thread;
@@ -29,21 +30,26 @@ mod trees;
 
 use std::cell::Cell;
 use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::sync::watch;
 use tracehound_sys::wake::{Interrupter, WakeSignal};
 use tracehound_sys::{ForkGuard, Tid, Usage};
 
 use crate::error::{Error, Result};
+use crate::pace::{self, LOOKS, Patience, Yields};
 use crate::slot::{Action, Slot};
 use crate::tracer::Handles;
 
 pub(crate) use attach::{AttachPlan, Attached, Extent};
 pub(crate) use launch::{LaunchPlan, Launched};
-pub(crate) use local::Local;
+pub(crate) use local::{Local, rotate_in};
 pub(crate) use thread::start;
 pub(crate) use trees::{TreeId, TreePlan};
 
@@ -71,6 +77,8 @@ pub(crate) struct Shard {
     id: u64,
     queue: Mutex<Queue>,
     interrupter: Interrupter,
+    /// Those of the thread, and of the tasks that wait for it.
+    yields: Yields,
     fork_guard: Arc<ForkGuard>,
     /// What every handle keeps alive.
     handles: Weak<Handles>,
@@ -106,6 +114,7 @@ impl Shard {
                 closed: false,
             }),
             interrupter: Interrupter::new(signal),
+            yields: Yields::new(),
             fork_guard,
             handles,
             load: AtomicUsize::new(0),
@@ -167,12 +176,35 @@ impl Shard {
             // The one who asked may have gone: nothing is lost but the answer.
             let _ = reply.send(f(local));
         })))?;
-        answer.await.map_err(|_| Error::Shutdown)
+        self.answer(answer).await
+    }
+
+    /// The answer of the tracer thread, which is mostly microseconds away.
+    pub(crate) async fn answer<T>(&self, mut answer: oneshot::Receiver<T>) -> Result<T> {
+        let mut patience = Patience::default();
+        poll_fn(|cx| {
+            match answer.try_recv() {
+                Ok(value) => return Poll::Ready(Ok(value)),
+                Err(TryRecvError::Closed) => return Poll::Ready(Err(Error::Shutdown)),
+                Err(TryRecvError::Empty) => {}
+            }
+            if patience.goes_on(&self.yields, LOOKS) {
+                pace::come_again(cx);
+                return Poll::Pending;
+            }
+            let answer = Pin::new(&mut answer);
+            answer.poll(cx).map_err(|_| Error::Shutdown)
+        })
+        .await
     }
 
     /// A share in the tracer's life; nothing if it is ending.
     pub(crate) fn handles(&self) -> Option<Arc<Handles>> {
         self.handles.upgrade()
+    }
+
+    pub(crate) fn yields(&self) -> &Yields {
+        &self.yields
     }
 
     pub(crate) fn interrupter(&self) -> &Interrupter {

@@ -1,11 +1,20 @@
-//! The tracer thread's loop: wait, turn reports into events, run what they woke.
+//! The tracer thread's loop: look for stops, turn them into events, run what they woke.
 //!
-//! One blocking wait for each stop is the least that a tracer can do, and with one
-//! tracee this loop does no more. With several, the kernel's list is walked from its head
-//! at each wait, so that tracees near the head would get every turn: everything that has
-//! stopped is taken before anything is resumed, which is fair.
+//! A blocking `waitid(P_ALL)` for each stop is what every simple tracer does. It sleeps at
+//! each stop, walks all tracees, and always gives those at the head of the kernel's list
+//! their turn first. This loop does so only when nothing else is left to do:
 //!
-//! `__WALL` and a thread of its own were rejected; see [`super`].
+//! 1. *Rotate*: ask those that were resumed lately, one by one ([`super::rotation`]), and run
+//!    the tasks that this woke. With one tracee this is one system call for each stop, as in
+//!    the simple loop, and no sleep.
+//! 2. *Look at everybody* from time to time, without waiting: the bound on the delay of any
+//!    stop, and the net for those that the rotation does not know.
+//! 3. *Yield*: nothing has stopped. See [`crate::pace`].
+//! 4. *Sleep* in the interruptible `waitid(P_ALL)`.
+//!
+//! `__WALL` and a thread of its own were rejected; see [`super`]. Draining everything with
+//! `P_ALL` before anything is resumed was the loop before: fair, but a walk of the list for
+//! each stop.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,6 +25,7 @@ use tracehound_sys::wake::{Bound, Waited};
 
 use super::{Local, Shard, attach};
 use crate::event::Event;
+use crate::pace::{LOOKS, Patience};
 use crate::slot::{End, Slot};
 use crate::spawner;
 
@@ -23,20 +33,58 @@ use crate::spawner;
 /// frozen cgroup. They are let go by the kernel when the thread ends.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// How many reports more than there are tracees are taken before tasks run again: births
-/// and deaths come on top of one stop each. Fewer would starve those at the list's end.
+/// In the end, how many reports more than there are tracees are taken at once: births and
+/// deaths come on top of one stop each.
 const MARGIN: usize = 64;
+
+/// How many reports a look at everybody takes: each is a walk of the list.
+const AT_ONCE: usize = 32;
+
+/// The time between two looks at everybody, at least and at most.
+const LOOK: Duration = Duration::from_micros(50);
+const LOOK_AT_MOST: Duration = Duration::from_micros(800);
+
+/// A look takes no more than this part of the time, where that keeps the bound.
+const LOOK_SHARE: u32 = 20;
+
+/// How many rounds in which something was found pass between two looks at the clock.
+const ROUNDS: u32 = 8;
+
+/// How much longer the thread looks before it sleeps for each tracee that it has: sleeping
+/// and waking walks them all.
+const LOOKS_PER_TRACEE: Duration = Duration::from_nanos(40);
+
+/// When everybody is looked at.
+struct Looks {
+    next: Instant,
+    pause: Duration,
+    rounds: u32,
+}
+
+/// What the loop keeps from turn to turn.
+struct Turns {
+    looks: Looks,
+    patience: Patience,
+}
 
 /// What the thread does until the tracer is shut down.
 pub(super) fn run(shard: &Arc<Shard>) {
     let bound = shard.interrupter().bind();
     let local = Local::install(Arc::clone(shard));
     local.equip_patrol();
+    let mut turns = Turns {
+        looks: Looks::new(),
+        patience: Patience::default(),
+    };
     while !local.closing.get() {
-        attend(&local);
+        if attend(&local) {
+            turns.patience.rewarded();
+        }
         local.tasks.poll();
-        local.advance_attaches();
-        let early = take_reports(&local, &bound);
+        if !local.attaches.is_empty() {
+            local.advance_attaches();
+        }
+        let early = turns.take_reports(&local, &bound);
         local.patrol(early);
     }
     wind_up(&local, &bound);
@@ -44,39 +92,105 @@ pub(super) fn run(shard: &Arc<Shard>) {
     Local::uninstall();
 }
 
-/// Does what other threads have asked for.
-fn attend(local: &Local) {
-    if local.shard.interrupter().acknowledge() {
+/// Does what other threads have asked for, if they have.
+fn attend(local: &Local) -> bool {
+    let asked = local.shard.interrupter().acknowledge();
+    if asked {
         local.run_ops();
         local.poll_launches();
     }
+    asked
 }
 
-/// Waits for reports, unless tasks are ready, and takes what has come. Gives whether
-/// something else than a report ended the wait.
-fn take_reports(local: &Local, bound: &Bound<'_>) -> bool {
-    if local.tasks.ready() || local.closing.get() {
-        drain(local);
-        return false;
-    }
-    if local.has_unsettled() {
-        // Before it sleeps with first stops that nobody has named: the names are mostly
-        // on their way.
-        if drain(local) == 0 {
-            local.settle_orphans();
+impl Turns {
+    /// Takes what has come, and sleeps if that is nothing. Gives whether something else
+    /// than a report ended a sleep.
+    fn take_reports(&mut self, local: &Local, bound: &Bound<'_>) -> bool {
+        let mut found = local.rotate();
+        if self.looks.is_due(local, found) {
+            found += self.looks.look(local);
         }
-        return false;
+        if found > 0 {
+            self.patience.rewarded();
+            return false;
+        }
+        if is_busy(local) {
+            return false;
+        }
+        if local.has_unsettled() {
+            // First stops that nobody has named, and the names did not come.
+            local.settle_orphans();
+            return false;
+        }
+        let limit = LOOKS + LOOKS_PER_TRACEE * u32::try_from(local.shard.load()).unwrap_or(0);
+        let somebody = local.rotation.len() > 0;
+        if somebody && self.patience.goes_on(local.shard.yields(), limit) {
+            return false;
+        }
+        self.patience.gave_up();
+        local.rotation.clear();
+        let reported = sleep(local, bound);
+        if reported {
+            self.patience.rewarded();
+        }
+        !reported
     }
+}
+
+/// Whether there is something to do before the thread may sleep.
+fn is_busy(local: &Local) -> bool {
+    local.tasks.ready() || local.closing.get() || local.shard.interrupter().is_pending()
+}
+
+impl Looks {
+    fn new() -> Self {
+        Looks {
+            next: Instant::now(),
+            pause: LOOK,
+            rounds: 0,
+        }
+    }
+
+    /// Whether somebody may have stopped whom the rotation does not ask, and it is time.
+    fn is_due(&mut self, local: &Local, found: usize) -> bool {
+        if local.has_unsettled() {
+            return true;
+        }
+        // Whoever is alone is in the rotation, or the thread is about to sleep.
+        if local.rotation.len() >= local.shard.load() && local.has_no_arrivals() {
+            return false;
+        }
+        self.rounds += 1;
+        if found > 0 && self.rounds < ROUNDS {
+            return false;
+        }
+        self.rounds = 0;
+        Instant::now() >= self.next
+    }
+
+    /// Takes what a look at everybody finds.
+    fn look(&mut self, local: &Local) -> usize {
+        let start = Instant::now();
+        let taken = drain(local, AT_ONCE);
+        let end = Instant::now();
+        let walk = end.saturating_duration_since(start) / u32::try_from(taken + 1).unwrap_or(1);
+        let most = LOOK_AT_MOST.max(4 * walk);
+        self.pause = (LOOK_SHARE * walk).clamp(LOOK, most);
+        self.next = end + self.pause;
+        taken
+    }
+}
+
+/// Sleeps until there is a report, or something else. Gives whether it was a report, which
+/// is taken.
+fn sleep(local: &Local, bound: &Bound<'_>) -> bool {
     // An attach that something holds up is tried again after a while.
     let again = (!local.attaches.is_empty()).then(|| local.alarm().ok());
     let _ringing = again.flatten().map(|alarm| alarm.ring_every(attach::TRY));
     match bound.wait(Target::All, local.shard.usage()) {
         Ok(Waited::Report(report)) => {
             local.report(report);
-            if local.shard.load() > 1 {
-                drain(local);
-            }
-            return false;
+            return true;
         }
         Ok(Waited::Interrupted) => {}
         Ok(Waited::NoTracees) => {
@@ -90,12 +204,11 @@ fn take_reports(local: &Local, bound: &Bound<'_>) -> bool {
             bound.sleep(Some(Duration::from_millis(10)));
         }
     }
-    true
+    false
 }
 
-/// Takes what has come, without waiting; gives how much it was.
-fn drain(local: &Local) -> usize {
-    let most = local.shard.load() + MARGIN;
+/// Takes what has come, without waiting, but no more than this; gives how much it was.
+fn drain(local: &Local, most: usize) -> usize {
     for taken in 0..most {
         match wait::poll_with_usage(Target::All, OWN_TRACEES, local.shard.usage()) {
             Ok(Some(report)) => local.report(report),
@@ -117,7 +230,7 @@ fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
     let deadline = Instant::now() + LAST_CALL;
     while !local.is_idle() && Instant::now() < deadline {
         attend(local);
-        if drain(local) == 0 {
+        if drain(local, local.shard.load() + MARGIN) == 0 {
             // Nothing tells of a stop but a wait without a limit.
             bound.sleep(Some(Duration::from_millis(1)));
             local.patrol(true);
@@ -138,6 +251,11 @@ fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
 }
 
 impl Local {
+    /// Nobody is on the way to being a tracee.
+    fn has_no_arrivals(&self) -> bool {
+        self.launches.is_empty() && self.attaches.is_empty() && !self.births.has_early()
+    }
+
     fn is_idle(&self) -> bool {
         self.tracees.borrow().is_empty() && self.launches.is_empty()
     }

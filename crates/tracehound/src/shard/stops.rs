@@ -33,6 +33,20 @@ impl Local {
         }
     }
 
+    /// Takes a report that was asked for by this tracee's id.
+    pub(super) fn report_of(&self, slot: &Arc<Slot>, report: Report) {
+        let WaitStatus::Stopped(status) = report.status else {
+            return self.report(report);
+        };
+        match status.kind() {
+            // What needs a look at others, too.
+            StopKind::Exec | StopKind::Exit | StopKind::Signal(Signal::SIGSEGV) => {
+                self.stopped(report.tid, status);
+            }
+            kind => self.stop_of(slot, kind),
+        }
+    }
+
     pub(super) fn stopped(&self, tid: Tid, status: StopStatus) {
         let kind = status.kind();
         if kind == StopKind::Exec {
@@ -171,7 +185,7 @@ impl Local {
 
 /// Whether this exit stop is of a child that nobody has taken. It was killed in its birth
 /// stop, and goes on to its death: its parent may be waiting for that, to be dead itself.
-fn passes_exit(slot: &Slot) -> bool {
+fn passes_exit(slot: &Arc<Slot>) -> bool {
     let mut state = slot.lock();
     let passes = state.untaken && !state.detach;
     if passes {
@@ -182,7 +196,7 @@ fn passes_exit(slot: &Slot) -> bool {
 
 /// Whether nobody waits for this stop: it was wanted only to put the tracee into its resume
 /// mode, or is the second answer to one interrupt. Then it runs again.
-fn is_nobodys(slot: &Slot, kind: StopKind) -> bool {
+fn is_nobodys(slot: &Arc<Slot>, kind: StopKind) -> bool {
     let mut state = slot.lock();
     let answer = kind == StopKind::Trap || state.defies_group_stop;
     if state.detach || !state.started || !answer {

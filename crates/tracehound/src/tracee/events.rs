@@ -3,6 +3,10 @@
 //! An event is taken from the slot; if there is none, the slot keeps the waker. A `next`
 //! that is ready at once still takes from tokio's cooperative budget, so that one busy
 //! tracee does not keep other tasks from running.
+//!
+//! Off the tracer thread the next event mostly comes within microseconds, and being woken
+//! costs more than the stop. So the task first looks again a few times, and is not woken
+//! meanwhile: it yields to the runtime's other tasks and then the CPU. See [`crate::pace`].
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,8 +19,9 @@ use tokio::task::coop;
 use super::Tracee;
 use crate::error::Result;
 use crate::event::Event;
+use crate::pace::{self, LOOKS};
 use crate::shard::Op;
-use crate::slot::{Action, Phase, State};
+use crate::slot::{Action, Phase, Slot, State};
 
 /// Whether asking for an event resumes a held tracee.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,14 +44,16 @@ impl Tracee {
         poll_fn(|cx| self.poll_event(cx, Held::Stays)).await
     }
 
-    fn poll_event(&self, cx: &mut Context<'_>, held: Held) -> Poll<Option<Event>> {
+    fn poll_event(&mut self, cx: &mut Context<'_>, held: Held) -> Poll<Option<Event>> {
         let budget = ready!(coop::poll_proceed(cx));
+        let Tracee { slot, patience, .. } = self;
         // A copy in a forked child: nothing will ever come.
-        let Ok(mut state) = self.slot().lock_here() else {
+        let Ok(mut state) = slot.lock_here() else {
             return Poll::Ready(None);
         };
         if let Some(event) = state.event.take() {
             state.held = matches!(state.phase, Phase::Stopped(_));
+            patience.rewarded();
             budget.made_progress();
             return Poll::Ready(Some(event));
         }
@@ -55,8 +62,8 @@ impl Tracee {
             Phase::Stopped(_) if state.held && !state.stop_all && held == Held::Resumes => {
                 let action = state.implicit_action();
                 // An error: the tracer ends, and with it the stream.
-                let _ = self.resume_from(state, action);
-                state = self.slot().lock();
+                let _ = resume(slot, state, action);
+                state = slot.lock();
                 // The end may have come in between, before the waker was there.
                 if state.event.is_some() {
                     cx.waker().wake_by_ref();
@@ -64,45 +71,60 @@ impl Tracee {
             }
             _ => {}
         }
+        let elsewhere = !slot.shard.is_current();
+        if elsewhere && state.is_on_its_way() && patience.is_worthwhile() {
+            // Nobody needs to wake one that looks by itself.
+            let waker = state.waker.take();
+            drop(state);
+            drop(waker);
+            if patience.goes_on(slot.shard.yields(), LOOKS) {
+                pace::come_again(cx);
+                return Poll::Pending;
+            }
+            patience.gave_up();
+            state = slot.lock();
+            if state.event.is_some() {
+                cx.waker().wake_by_ref();
+            }
+        }
         match &state.waker {
             Some(waker) if waker.will_wake(cx.waker()) => {}
             _ => state.waker = Some(cx.waker().clone()),
         }
         Poll::Pending
     }
+}
 
-    /// Resumes a held tracee: by a system call on its tracer thread, through the queue
-    /// elsewhere. A child that nobody took is let go.
-    pub(super) fn resume_from(
-        &self,
-        mut state: MutexGuard<'_, State>,
-        action: Action,
-    ) -> Result<()> {
-        let birth = state.birth.take();
-        let serial = state.serial;
-        let slot = self.slot();
-        if slot.shard.is_current() {
-            slot.resume_locked(&mut state, action);
-            drop(state);
-            drop(birth);
-            return Ok(());
-        }
-        state.resumed(action);
-        state.queued = true;
+/// Resumes a held tracee: by a system call on its tracer thread, through the queue
+/// elsewhere. A child that nobody took is let go.
+pub(super) fn resume(
+    slot: &Arc<Slot>,
+    mut state: MutexGuard<'_, State>,
+    action: Action,
+) -> Result<()> {
+    let birth = state.birth.take();
+    let serial = state.serial;
+    if slot.shard.is_current() {
+        slot.resume_locked(&mut state, action);
         drop(state);
         drop(birth);
-        slot.shard.push(Op::Resume {
-            slot: Arc::clone(slot),
-            serial,
-            action,
-        })
+        return Ok(());
     }
+    state.resumed(action);
+    state.queued = true;
+    drop(state);
+    drop(birth);
+    slot.shard.push(Op::Resume {
+        slot: Arc::clone(slot),
+        serial,
+        action,
+    })
 }
 
 impl Stream for Tracee {
     type Item = Event;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         self.poll_event(cx, Held::Resumes)
     }
 }

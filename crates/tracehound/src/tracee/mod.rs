@@ -24,6 +24,7 @@ use tracehound_sys::ptrace::ResumeKind;
 
 use crate::control::Control;
 use crate::event::Birth;
+use crate::pace::Patience;
 use crate::slot::{Phase, Slot};
 use crate::tracer::Handles;
 
@@ -48,6 +49,8 @@ pub use pinned::{PinnedError, PinnedTask};
 /// that it was held in takes effect.
 pub struct Tracee {
     slot: Arc<Slot>,
+    /// Whether waiting for an event begins by looking.
+    patience: Patience,
     // The tracer lives as long as somebody has a tracee.
     _handles: Arc<Handles>,
 }
@@ -58,6 +61,7 @@ impl Tracee {
         let handles = slot.shard.handles()?;
         Some(Tracee {
             slot,
+            patience: Patience::default(),
             _handles: handles,
         })
     }

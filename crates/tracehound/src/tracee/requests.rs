@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tracehound_sys::ptrace::{Request, ResumeKind};
 use tracehound_sys::{Errno, Signal, Tid};
 
-use super::Tracee;
+use super::{Tracee, events};
 use crate::error::{Error, Result};
 use crate::explain::explain;
 use crate::shard::{Local, Op};
@@ -106,7 +106,7 @@ impl Tracee {
                 what: how.request().name(),
             });
         }
-        self.resume_from(state, Action::Resume(how, signal))
+        events::resume(self.slot(), state, Action::Resume(how, signal))
     }
 
     /// Leaves the tracee in its group-stop until `SIGCONT`: `PTRACE_LISTEN` (Linux 3.4).
@@ -127,7 +127,7 @@ impl Tracee {
                 tid: self.tid(),
             });
         }
-        self.resume_from(state, Action::Listen)
+        events::resume(self.slot(), state, Action::Listen)
     }
 
     /// Ends the attachment; the thread runs on: `PTRACE_DETACH`.
@@ -233,7 +233,7 @@ impl Tracee {
             // Whoever asked may have gone.
             let _ = reply.send(slot.request_now(f, explain));
         })))?;
-        answer.await.map_err(|_| Error::Shutdown)?
+        shard.answer(answer).await?
     }
 }
 

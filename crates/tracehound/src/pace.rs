@@ -1,0 +1,198 @@
+//! How long to look before sleeping.
+//!
+//! Most of what a hop between threads costs is sleeping: the wake-up of a thread, and on
+//! another CPU that of the CPU. So whoever waits for something that mostly comes at once
+//! first yields the CPU a few times and looks again. On one CPU the yield is what lets the
+//! other side run; on two it bridges the few microseconds until the answer.
+//!
+//! Looking is not free, so there are two guards. Where it was in vain, as with a tracee
+//! that computes, the next waits sleep at once, twice as many each time
+//! ([`Patience`]). And beside a program that uses the CPU up, a yield costs a time slice,
+//! thousands of times the stop: each yield is timed, and after a long one nobody yields
+//! for a while, four times longer at each repetition ([`Yields`], shared by the tracer
+//! thread and the tasks).
+//!
+//! A spin without yielding was rejected: on one CPU it keeps away what it waits for.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+/// How long a wait looks before it sleeps.
+pub(crate) const LOOKS: Duration = Duration::from_micros(50);
+
+/// A yield that takes longer gave the CPU to somebody who does not mean to give it back.
+const LONG: Duration = Duration::from_micros(200);
+
+/// For how long nobody yields after the first long one, and at most.
+const FIRST_PENALTY: Duration = Duration::from_millis(10);
+const LAST_PENALTY: Duration = Duration::from_secs(10);
+
+/// The most waits in a row that sleep at once, as a power of two.
+const FUTILE: u32 = 8;
+
+/// The yields of a tracer thread and of the tasks that wait for it.
+pub(crate) struct Yields {
+    began: Instant,
+    /// Nobody yields before this time, in nanoseconds since the beginning.
+    not_before: AtomicU64,
+    /// How many long yields there were without enough short ones in between.
+    long: AtomicU32,
+}
+
+impl Yields {
+    pub(crate) fn new() -> Self {
+        Yields {
+            began: Instant::now(),
+            not_before: AtomicU64::new(0),
+            long: AtomicU32::new(0),
+        }
+    }
+
+    fn nanos(&self, time: Instant) -> u64 {
+        let since = time.saturating_duration_since(self.began);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Yields the CPU once, unless that was or is too expensive: `false`.
+    fn once(&self, now: Instant) -> bool {
+        let not_before = self.not_before.load(Ordering::Relaxed);
+        if not_before != 0 && self.nanos(now) < not_before {
+            return false;
+        }
+        std::thread::yield_now();
+        let after = Instant::now();
+        if after.saturating_duration_since(now) > LONG {
+            self.penalize(after);
+            return false;
+        }
+        true
+    }
+
+    fn penalize(&self, now: Instant) {
+        let ended = self.not_before.load(Ordering::Relaxed);
+        let times = self.long.load(Ordering::Relaxed).min(6);
+        let penalty = (FIRST_PENALTY * 4_u32.pow(times)).min(LAST_PENALTY);
+        // One that comes long after the last is a first one: an interrupt, perhaps.
+        let quiet = self.nanos(now).saturating_sub(ended);
+        let penalty = match u128::from(quiet) > (4 * penalty).as_nanos() {
+            true => FIRST_PENALTY,
+            false => penalty,
+        };
+        let times = if penalty == FIRST_PENALTY {
+            1
+        } else {
+            times + 1
+        };
+        self.long.store(times, Ordering::Relaxed);
+        self.not_before
+            .store(self.nanos(now + penalty), Ordering::Relaxed);
+    }
+}
+
+/// Whether one that waits again and again should look before it sleeps.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    /// When it began to look.
+    since: Option<Instant>,
+    /// How many times in a row it has slept in the end.
+    futile: u32,
+    /// How many waits from now on sleep at once.
+    skip: u32,
+}
+
+impl Patience {
+    /// Whether the present wait looks at all.
+    pub(crate) fn is_worthwhile(&self) -> bool {
+        self.since.is_some() || self.skip == 0
+    }
+
+    /// Nothing has come yet: yields, if that is worth it. `false` says that it is time to
+    /// sleep.
+    pub(crate) fn goes_on(&mut self, yields: &Yields, limit: Duration) -> bool {
+        let now = Instant::now();
+        self.looks(now, limit) && yields.once(now)
+    }
+
+    fn looks(&mut self, now: Instant, limit: Duration) -> bool {
+        if !self.is_worthwhile() {
+            return false;
+        }
+        let since = *self.since.get_or_insert(now);
+        now.saturating_duration_since(since) < limit
+    }
+
+    /// It came.
+    pub(crate) fn rewarded(&mut self) {
+        if self.since.take().is_some() {
+            self.futile = 0;
+        } else {
+            self.skip = self.skip.saturating_sub(1);
+        }
+    }
+
+    /// It sleeps now.
+    pub(crate) fn gave_up(&mut self) {
+        if self.since.take().is_some() {
+            self.skip = 1 << self.futile;
+            self.futile = (self.futile + 1).min(FUTILE);
+        }
+    }
+}
+
+/// Has the task polled again when others have had their turn.
+pub(crate) fn come_again(cx: &mut Context<'_>) {
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_in_vain_become_rare() {
+        let now = Instant::now();
+        let mut patience = Patience::default();
+        let mut looked = 0;
+        for _ in 0..10_000 {
+            if patience.looks(now, LOOKS) {
+                looked += 1;
+                patience.gave_up();
+            } else {
+                patience.gave_up();
+                patience.rewarded();
+            }
+        }
+        assert!((8..60).contains(&looked), "{looked}");
+        // One that is not in vain, and they are back.
+        while !patience.looks(now, LOOKS) {
+            patience.rewarded();
+        }
+        patience.rewarded();
+        for _ in 0..100 {
+            assert!(patience.looks(now, LOOKS));
+            patience.rewarded();
+        }
+        // Nor does one wait look for ever.
+        assert!(patience.looks(now, LOOKS));
+        assert!(!patience.looks(now + LOOKS, LOOKS));
+    }
+
+    #[test]
+    fn penalties_grow_and_are_forgotten() {
+        let yields = Yields::new();
+        let now = yields.began + Duration::from_secs(1);
+        let end = || yields.not_before.load(Ordering::Relaxed);
+        yields.penalize(now);
+        assert_eq!(end(), yields.nanos(now + FIRST_PENALTY));
+        let now = now + FIRST_PENALTY;
+        assert!(!yields.once(now - Duration::from_millis(1)));
+        yields.penalize(now);
+        assert_eq!(end(), yields.nanos(now + 4 * FIRST_PENALTY));
+        let now = now + Duration::from_secs(3600);
+        yields.penalize(now);
+        assert_eq!(end(), yields.nanos(now + FIRST_PENALTY));
+    }
+}
