@@ -4,6 +4,8 @@
 //!
 //! On a terminal the tree is drawn on standard error and drawn again at each change, and
 //! what the command writes there appears above it. Elsewhere each fork, exec and end is a line.
+//! With its end comes what a process has used, with its children: time on a CPU and the most
+//! memory at a time.
 //!
 //! Each tracee has a task of its own (`watch.rs`) on the tracer thread, which reports what
 //! happens; what is known of them all is the `model`, shown as `lines` or on a `screen`.

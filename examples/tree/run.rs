@@ -27,7 +27,7 @@ const REPORTS: usize = 256;
 pub(crate) async fn run(args: &Args) -> Result<Ending, String> {
     let (program, rest) = args.command.split_first().ok_or("no command")?;
     let mut command = Command::new(program);
-    command.args(rest);
+    command.args(rest).resource_usage(true);
     let view = match &args.output {
         Some(path) => View::file(path).map_err(|error| about(path, &error))?,
         None if args.lines => View::lines(),

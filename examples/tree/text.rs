@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tracehound::Errno;
+use tracehound::{Errno, ResourceUsage};
 
 /// What is shown of a command or a line at most.
 const MOST: usize = 1000;
@@ -40,6 +40,18 @@ fn is_harmless(c: char) -> bool {
             | '\u{e0000}'..='\u{e007f}'
     );
     !c.is_control() && !invisible
+}
+
+/// Time on a CPU and the most memory at a time, in a few characters.
+pub(crate) fn usage(usage: &ResourceUsage) -> String {
+    let time = usage.user_time.saturating_add(usage.system_time);
+    let time = match time.as_secs() {
+        0 => format!("{} ms", time.as_millis()),
+        1..100 => format!("{:.1} s", time.as_secs_f64()),
+        seconds => format!("{seconds} s"),
+    };
+    const MIB: f64 = 1_048_576.0;
+    format!("{time}, {:.1} MiB", usage.max_rss as f64 / MIB)
 }
 
 /// The text of an error, without its number.

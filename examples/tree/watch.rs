@@ -5,7 +5,7 @@ use std::io::Read;
 
 use futures::StreamExt;
 use tokio::sync::mpsc;
-use tracehound::{Event, Signal, Tid, Tracee};
+use tracehound::{Event, ResourceUsage, Signal, Tid, Tracee};
 
 use crate::text;
 
@@ -76,19 +76,32 @@ fn what(tracee: &Tracee, event: &Event) -> Option<What> {
         },
         Event::GroupStop(stop) => What::Stopped(stop.signal),
         Event::Continued => What::Continued,
-        Event::Exited(exited) => What::Ended(format!("exited with {}", exited.code)),
+        Event::Exited(exited) => {
+            let used = used(tracee, exited.usage);
+            What::Ended(format!("exited with {}{used}", exited.code))
+        }
         Event::Killed(killed) => {
             let core = if killed.core_dumped {
                 ", core dumped"
             } else {
                 ""
             };
-            What::Ended(format!("killed by {}{core}", killed.signal))
+            let used = used(tracee, killed.usage);
+            What::Ended(format!("killed by {}{core}{used}", killed.signal))
         }
         Event::Detached => What::Ended("let go".to_string()),
         // The thread that took its place goes on under its id.
         _ => return None,
     })
+}
+
+/// What a process has used with the children that it waited for, as far as that is known.
+/// With a thread's end comes what its process had used until then: nothing about the thread.
+fn used(tracee: &Tracee, usage: Option<ResourceUsage>) -> String {
+    match usage.filter(|_| tracee.tid() == tracee.tgid()) {
+        Some(usage) => format!(" ({})", text::usage(&usage)),
+        None => String::new(),
+    }
 }
 
 /// The name of a thread, made harmless.

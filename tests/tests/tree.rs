@@ -11,6 +11,7 @@ use tracehound_sys::signal_process;
 use tracehound_tests::{is_traced, soon, state, until};
 
 const TREE: &str = env!("CARGO_BIN_EXE_tree");
+const CREW: &str = env!("CARGO_BIN_EXE_crew");
 const PUPPET: &str = env!("CARGO_BIN_EXE_puppet");
 
 fn tree(command: &[&str]) -> Command {
@@ -35,7 +36,15 @@ async fn lines(command: &[&str]) -> (Vec<String>, ExitStatus) {
     (text.lines().map(str::to_string).collect(), status)
 }
 
-/// The lines without the ids, which are numbers of their own in the order of their coming.
+/// A line without what a process has used; and that.
+fn split_usage(line: &str) -> (&str, Option<&str>) {
+    match line.strip_suffix(" MiB)").and_then(|l| l.rsplit_once(" (")) {
+        Some((line, usage)) => (line, Some(usage)),
+        None => (line, None),
+    }
+}
+
+/// The lines without usage and ids, which are numbers of their own in the order of their coming.
 fn numbered(lines: &[String]) -> Vec<String> {
     let mut known: Vec<&str> = Vec::new();
     for line in lines {
@@ -50,7 +59,10 @@ fn numbered(lines: &[String]) -> Vec<String> {
             .position(|tid| *tid == word.trim_end_matches(':'));
         at.map_or(word.to_string(), |at| format!("#{at}"))
     };
-    let line = |line: &String| line.split(' ').map(number).collect::<Vec<_>>().join(" ");
+    let line = |line: &String| {
+        let (line, _) = split_usage(line);
+        line.split(' ').map(number).collect::<Vec<_>>().join(" ")
+    };
     lines.iter().map(line).collect()
 }
 
@@ -73,6 +85,40 @@ async fn a_line_for_each_event_in_their_order() {
             &format!("#0 sh -c {script}: exited with 5"),
         ]
     );
+}
+
+// What a thread has used is not known, so nothing is said.
+#[tokio::test]
+async fn processes_end_with_what_they_used() {
+    let script = format!("{CREW} burn 100 {} child", 32 << 20);
+    let (lines, status) =
+        lines(&["sh", "-c", &format!("{script}; {PUPPET} threads 2; exit 5")]).await;
+    assert_eq!(status.code(), Some(5));
+    for line in &lines {
+        let (event, usage) = split_usage(line);
+        let of_a_process = event.contains(" with ") && !event.contains(" puppet: ");
+        assert_eq!(usage.is_some(), of_a_process, "{line}");
+    }
+    // The shell waited for the other.
+    for end in [": exited with 0", ": exited with 5"] {
+        let mut usage = lines.iter().map(|line| split_usage(line));
+        let usage = usage.find(|(event, usage)| usage.is_some() && event.ends_with(end));
+        let (milliseconds, memory) = numbers(usage.and_then(|(_, usage)| usage).expect("both"));
+        assert!((100.0..5000.0).contains(&milliseconds), "{lines:#?}");
+        assert!((32.0..64.0).contains(&memory), "{lines:#?}");
+    }
+}
+
+/// The milliseconds and the mebibytes of `12 ms, 3.4 MiB` or `1.2 s, 3.4 MiB`.
+fn numbers(usage: &str) -> (f64, f64) {
+    let (time, memory) = usage.split_once(", ").expect("two");
+    let number = |text: &str| text.parse::<f64>().expect("a number");
+    let time = match time.split_once(' ').expect("a unit") {
+        (time, "ms") => number(time),
+        (time, "s") => 1000.0 * number(time),
+        other => panic!("{other:?}"),
+    };
+    (time, number(memory))
 }
 
 #[tokio::test]
@@ -122,7 +168,8 @@ async fn lines_come_as_it_happens() {
             .await
             .expect("text");
     }
-    assert!(line.ends_with(": killed by SIGKILL\n"), "{line:?}");
+    let (line, _) = split_usage(line.trim_end());
+    assert!(line.ends_with(": killed by SIGKILL"), "{line:?}");
     let status = soon("its end", child.wait()).await.expect("a status");
     assert_eq!(status.signal(), Some(libc::SIGKILL));
 }
@@ -282,9 +329,12 @@ async fn last_screen(command: &[&str]) -> (Vec<String>, ExitStatus) {
     (terminal.screen(), status.expect("a status"))
 }
 
-/// A line of the screen without the ids in it.
+/// A line of the screen without usage, and without the ids in it.
 fn without_ids(line: &str) -> String {
-    let words = line.split(' ').filter(|word| word.parse::<i32>().is_err());
+    let words = split_usage(line)
+        .0
+        .split(' ')
+        .filter(|word| word.parse::<i32>().is_err());
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -309,7 +359,8 @@ async fn the_tree_is_no_higher_than_the_terminal() {
     assert_eq!(screen.last().map(String::as_str), Some(""), "{screen:#?}");
     let shown: Vec<String> = screen.iter().map(|line| without_ids(line)).collect();
     assert!(shown[0].starts_with("sh -c for i in"), "{shown:#?}");
-    assert!(screen[0].ends_with(": exited with 6"), "{screen:#?}");
+    let root = split_usage(&screen[0]).0;
+    assert!(root.ends_with(": exited with 6"), "{screen:#?}");
     let leaves = shown.iter().filter(|line| line.contains("─ sleep 0.0"));
     assert_eq!(leaves.count(), usize::from(HEIGHT) - 2, "{shown:#?}");
     assert!(
@@ -385,5 +436,6 @@ async fn an_interrupt_ends_both_by_the_command() {
     soon("the rest", lines.read_to_string(&mut rest))
         .await
         .expect("text");
-    assert!(rest.ends_with("killed by SIGINT\n"), "{rest}");
+    let (rest, _) = split_usage(rest.trim_end());
+    assert!(rest.ends_with("killed by SIGINT"), "{rest}");
 }
