@@ -14,7 +14,8 @@ pub struct ResourceUsage {
     /// Time on a CPU, in the kernel.
     pub system_time: Duration,
     /// The most memory that was resident at a time, in bytes: of the process, or of the
-    /// child with the most. Complete only at the end of the process's last thread.
+    /// child with the most. Complete only at the end of the process's last thread. What it
+    /// had before an exec counts, too: a program that was spawned has had its parent's memory.
     pub max_rss: u64,
     /// Page faults that needed no input.
     pub minor_faults: u64,
