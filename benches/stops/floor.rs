@@ -108,6 +108,64 @@ pub(crate) fn serve(
     Ok(())
 }
 
+/// Resumes the held program and whatever it forks until all have ended.
+pub(crate) fn follow_forks(first: Pid) -> io::Result<()> {
+    let options = libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK | libc::PTRACE_O_TRACECLONE;
+    let options = options | libc::PTRACE_O_EXITKILL;
+    ptrace(libc::PTRACE_SETOPTIONS, first, 0, options as usize)?;
+    ptrace(libc::PTRACE_CONT, first, 0, 0)?;
+    loop {
+        match wait(libc::P_ALL, 0) {
+            Ok(Report::Stopped(pid, status)) => {
+                // An event, or the first stop of a child; or a signal.
+                let events = status >> 8 != 0 || status == libc::SIGSTOP;
+                let signal = if events { 0 } else { status as usize };
+                ptrace(libc::PTRACE_CONT, pid, 0, signal)?;
+            }
+            Ok(Report::Dead) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Attaches to every thread of a process, stops them all, and lets them go.
+pub(crate) fn attach_stop_and_let_go(pid: Pid) -> io::Result<()> {
+    let mut tids = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let name = entry?.file_name();
+        let tid: Pid = name.to_string_lossy().parse().map_err(io::Error::other)?;
+        ptrace(libc::PTRACE_SEIZE, tid, 0, 0)?;
+        tids.push(tid);
+    }
+    for &tid in &tids {
+        ptrace(libc::PTRACE_INTERRUPT, tid, 0, 0)?;
+    }
+    for &tid in &tids {
+        wait(libc::P_PID, tid)?;
+    }
+    for &tid in &tids {
+        ptrace(libc::PTRACE_DETACH, tid, 0, 0)?;
+    }
+    Ok(())
+}
+
+/// process_vm_readv(2).
+pub(crate) fn read_memory(pid: Pid, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let local = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    let remote = libc::iovec {
+        iov_base: ptr::without_provenance_mut(address as usize),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: `local` is the buffer, which lives and is ours alone; of the other process
+    // only the address is looked at.
+    let read = unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(read).map_err(|_| io::Error::last_os_error())
+}
+
 /// `PTRACE_GET_SYSCALL_INFO`, whose answer is not looked at.
 pub(crate) fn get_syscall_info(pid: Pid) -> io::Result<()> {
     // SAFETY: plain data, for which all zeroes is a value.
@@ -120,6 +178,25 @@ pub(crate) fn get_syscall_info(pid: Pid) -> io::Result<()> {
         (&raw mut info).expose_provenance(),
     )?;
     black_box(&info);
+    Ok(())
+}
+
+/// `PTRACE_GETREGS`, or its like, whose answer is not looked at.
+pub(crate) fn get_registers(pid: Pid) -> io::Result<()> {
+    // SAFETY: plain data, for which all zeroes is a value.
+    let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+    let mut place = libc::iovec {
+        iov_base: (&raw mut registers).cast(),
+        iov_len: size_of_val(&registers),
+    };
+    let set = libc::NT_PRSTATUS as usize;
+    ptrace(
+        libc::PTRACE_GETREGSET,
+        pid,
+        set,
+        (&raw mut place).expose_provenance(),
+    )?;
+    black_box(&registers);
     Ok(())
 }
 
@@ -150,8 +227,9 @@ fn wait(kind: libc::idtype_t, pid: Pid) -> io::Result<Report> {
 fn ptrace(request: libc::c_uint, pid: Pid, addr: usize, data: usize) -> io::Result<()> {
     let addr: *mut libc::c_void = ptr::without_provenance_mut(addr);
     let data: *mut libc::c_void = ptr::with_exposed_provenance_mut(data);
-    // SAFETY: the only request of this module that writes to `data` is
-    // PTRACE_GET_SYSCALL_INFO, which is given the size of what is there.
+    // SAFETY: the only requests of this module that write to `data` are
+    // PTRACE_GET_SYSCALL_INFO and PTRACE_GETREGSET, which are given
+    // the size of what is there.
     if unsafe { libc::ptrace(request, pid, addr, data) } < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -28,6 +28,30 @@ pub(crate) fn pin() -> nix::Result<usize> {
     Ok(cpu)
 }
 
+/// Pins this process to a CPU that its tracer does not use: the first one it can get.
+///
+/// # Errors
+///
+/// `ENODEV` if there is but one.
+pub(crate) fn leave_this_cpu() -> nix::Result<()> {
+    let this = Pid::from_raw(0);
+    let here = sched_getaffinity(this)?;
+    for cpu in 0..CpuSet::count() {
+        let mut other = CpuSet::new();
+        other.set(cpu)?;
+        if !here.is_set(cpu)? && sched_setaffinity(this, &other).is_ok() {
+            return Ok(());
+        }
+    }
+    Err(nix::errno::Errno::ENODEV)
+}
+
+/// Whether there is another CPU than the one that this process uses.
+pub(crate) fn has_other_cpu() -> bool {
+    std::fs::read_to_string("/sys/devices/system/cpu/online")
+        .is_ok_and(|online| online.contains([',', '-']))
+}
+
 /// One line: kernel, architecture, processor.
 pub(crate) fn describe() -> String {
     let kernel = nix::sys::utsname::uname().map_or_else(
@@ -57,6 +81,29 @@ fn processor() -> String {
 pub(crate) fn count_own(directory: &str) -> f64 {
     fs::read_dir(format!("/proc/self/{directory}"))
         .map_or(f64::NAN, |entries| entries.count() as f64)
+}
+
+/// The resident memory of this process, in bytes.
+pub(crate) fn resident() -> f64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: Option<f64> = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    pages.unwrap_or(f64::NAN) * 4096.0
+}
+
+/// Memory that makes this process large: every page of it was written.
+pub(crate) struct Ballast {
+    _pages: Vec<u8>,
+}
+
+impl Ballast {
+    pub(crate) fn new(size: usize) -> Self {
+        let mut pages = vec![0; size];
+        for page in pages.iter_mut().step_by(4096) {
+            *page = 1;
+        }
+        std::hint::black_box(&pages);
+        Ballast { _pages: pages }
+    }
 }
 
 /// How much of the CPU the benchmark has had, with all the programs that it has traced:

@@ -14,6 +14,7 @@
 //! A further case is a file in `cases` and a line in [`cases::all`].
 
 mod cases;
+mod crowds;
 mod floor;
 mod machine;
 mod plan;

@@ -36,6 +36,15 @@ pub(crate) struct Plan {
     pub(crate) crowd: usize,
     /// System calls of each tracee of the crowd.
     pub(crate) crowd_calls: u64,
+    /// Rare calls that are timed beside a busy tracee.
+    pub(crate) pulses: u64,
+    /// Forks that are followed.
+    pub(crate) forks: u64,
+    /// Programs that are spawned.
+    pub(crate) spawns: u64,
+    /// Threads of a process that is attached to, and how often.
+    pub(crate) threads: u64,
+    pub(crate) attaches: u64,
     /// Which cases: see [`Args::words`].
     pub(crate) words: Vec<String>,
 }
@@ -56,6 +65,11 @@ impl Plan {
             spins: calls / 3,
             crowd: 200,
             crowd_calls: (calls / 100).max(10),
+            pulses: (calls / 100).max(10),
+            forks: (calls / 15).max(10),
+            spawns: (calls / 300).max(5),
+            threads: calls.min(1_000),
+            attaches: 3,
             words: args.words.clone(),
         }
     }

@@ -88,7 +88,7 @@ impl Report {
 }
 
 /// The width of the names' column.
-const WIDTH: usize = 34;
+const WIDTH: usize = 36;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

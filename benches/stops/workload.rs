@@ -6,6 +6,8 @@ use std::io;
 
 use nix::sys::signal::{Signal, raise};
 
+use crate::{crowds, machine};
+
 /// The first argument of a traced program.
 const MARK: &str = "--workload";
 
@@ -22,6 +24,18 @@ pub(crate) const READY: i32 = libc::SIGWINCH;
 pub(crate) enum Workload {
     /// The cheapest system call, so many times: two stops each.
     Calls(u64),
+    /// The same on another CPU than the tracer's.
+    CallsElsewhere(u64),
+    /// Uses the CPU up until it is killed.
+    Hog,
+    /// So many idle processes, children of one.
+    IdleProcesses(u64),
+    /// So many idle threads.
+    IdleThreads(u64),
+    /// So many children, forked and reaped one after another.
+    Forks(u64),
+    /// A call each millisecond, so many times, then prints how long each took.
+    Pulse(u64),
     /// [`READY`], then a loop of a few instructions, so many times.
     Spin(u64),
 }
@@ -31,6 +45,12 @@ impl Workload {
     pub(crate) fn command_line(self) -> io::Result<[OsString; 4]> {
         let (what, times) = match self {
             Workload::Calls(times) => ("calls", times),
+            Workload::CallsElsewhere(times) => ("calls-elsewhere", times),
+            Workload::Hog => ("hog", 0),
+            Workload::IdleProcesses(number) => ("idle-processes", number),
+            Workload::IdleThreads(number) => ("idle-threads", number),
+            Workload::Forks(times) => ("forks", times),
+            Workload::Pulse(times) => ("pulse", times),
             Workload::Spin(times) => ("spin", times),
         };
         let program = std::env::current_exe()?.into_os_string();
@@ -45,6 +65,18 @@ impl Workload {
                     black_box(nix::unistd::getppid());
                 }
             }
+            Workload::CallsElsewhere(times) => {
+                // Checked before by whoever asked for it.
+                let _ = machine::leave_this_cpu();
+                Workload::Calls(times).run();
+            }
+            Workload::Hog => loop {
+                black_box(0);
+            },
+            Workload::IdleProcesses(number) => crowds::idle_processes(number),
+            Workload::IdleThreads(number) => crowds::idle_threads(number),
+            Workload::Forks(times) => crowds::forks(times),
+            Workload::Pulse(times) => crowds::pulse(times),
             Workload::Spin(times) => {
                 // It cannot fail for a signal that exists.
                 let _ = raise(Signal::SIGWINCH);
@@ -69,6 +101,12 @@ pub(crate) fn run_if_asked() -> bool {
         .unwrap_or(0);
     match what.as_str() {
         "spin" => Workload::Spin(times).run(),
+        "calls-elsewhere" => Workload::CallsElsewhere(times).run(),
+        "hog" => Workload::Hog.run(),
+        "idle-processes" => Workload::IdleProcesses(times).run(),
+        "idle-threads" => Workload::IdleThreads(times).run(),
+        "forks" => Workload::Forks(times).run(),
+        "pulse" => Workload::Pulse(times).run(),
         _ => Workload::Calls(times).run(),
     }
     true

@@ -323,6 +323,8 @@ async fn an_own_child_must_be_asked_for() {
         .await
         .expect("asked for");
     assert!(is_traced(pid));
+    // It is looked for threads that are not traced: this is no refusal of those that are.
+    soon("stop", process.stop_all()).await.expect("it lives");
     soon("detach", process.detach()).await.expect("detached");
     child.kill().expect("it is there");
     let status = child.wait().expect("it is our child");

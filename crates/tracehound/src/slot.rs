@@ -14,16 +14,16 @@
 //! is known to be stopped, the tracee was killed, and the report of that will follow;
 //! until then the slot says so.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use tracehound_sys::ptrace::{Options, ResumeKind, SyscallEntry};
+use tracehound_sys::ptrace::{Options, Regs, ResumeKind, SyscallEntry};
 use tracehound_sys::{Errno, Signal, Tid, proc, ptrace};
 
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::shard::{self, Shard};
+use crate::shard::{self, Place, Shard};
 use crate::tracee::Tracee;
 
 /// What distinguishes stops as far as resuming goes.
@@ -131,6 +131,10 @@ pub(crate) struct State {
     /// It was made to run in spite of a group-stop, in which an interrupt is answered by
     /// another report of that.
     pub(crate) defies_group_stop: bool,
+    /// The registers are read at each stop.
+    pub(crate) prefetch: bool,
+    /// What was read at the present stop, if nothing has changed them since.
+    pub(crate) registers: Option<Box<Regs>>,
     /// What is known of a `PTRACE_INTERRUPT`.
     pub(crate) interrupt: Interrupt,
     /// It was interrupted only to be resumed in its mode; nobody is told.
@@ -147,6 +151,7 @@ pub(crate) struct State {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Heritage {
     pub(crate) mode: ResumeKind,
+    pub(crate) prefetch: bool,
     pub(crate) options: Options,
     pub(crate) tree: Option<u64>,
 }
@@ -162,8 +167,7 @@ pub(crate) struct Slot {
     /// The tree of [`Tracer::trace`](crate::Tracer::trace) that it belongs to.
     pub(crate) tree: Option<u64>,
     pub(crate) shard: Arc<Shard>,
-    /// It is one of those that are asked in rotation. The tracer thread's.
-    in_rotation: AtomicBool,
+    pub(crate) place: Place,
     state: Mutex<State>,
 }
 
@@ -177,7 +181,7 @@ impl Slot {
             options: AtomicU32::new(heritage.options.bits()),
             tree: heritage.tree,
             shard,
-            in_rotation: AtomicBool::new(false),
+            place: Place::default(),
             state: Mutex::new(State {
                 phase: Phase::Running,
                 held: false,
@@ -196,6 +200,8 @@ impl Slot {
                 hardware: false,
                 leftover: false,
                 defies_group_stop: false,
+                prefetch: heritage.prefetch,
+                registers: None,
                 interrupt: Interrupt::None,
                 enter_mode: false,
                 stop_all: false,
@@ -269,8 +275,13 @@ impl Slot {
     }
 
     pub(crate) fn heritage(&self) -> Heritage {
+        let (mode, prefetch) = {
+            let state = self.lock();
+            (state.mode, state.prefetch)
+        };
         Heritage {
-            mode: self.lock().mode,
+            mode,
+            prefetch,
             options: self.options(),
             tree: self.tree,
         }
@@ -301,6 +312,11 @@ impl Slot {
         state.event = Some(event);
         if state.detach {
             return Recorded::ToDetach(class);
+        }
+        if state.prefetch {
+            // An error: it was killed, or they are asked for when they are wanted.
+            let registers = ptrace::getregs(self.tid());
+            state.registers = registers.ok().map(Box::new);
         }
         let waker = state.waker.take();
         drop(state);
@@ -361,14 +377,10 @@ impl Slot {
 
     /// It may stop soon. On the tracer thread only.
     pub(crate) fn enter_rotation(self: &Arc<Self>) {
-        if !self.in_rotation.load(Ordering::Relaxed) {
-            self.in_rotation.store(true, Ordering::Relaxed);
+        self.place.renew();
+        if !self.place.is_hot() {
             shard::rotate_in(self);
         }
-    }
-
-    pub(crate) fn leave_rotation(&self) {
-        self.in_rotation.store(false, Ordering::Relaxed);
     }
 
     /// Makes a request of a held tracee. On the tracer thread only.
@@ -453,6 +465,7 @@ impl State {
     pub(crate) fn resumed(&mut self, action: Action) {
         self.held = false;
         self.event = None;
+        self.registers = None;
         match action {
             Action::Listen => self.phase = Phase::Listening,
             Action::Resume(how, _) => {
@@ -494,6 +507,8 @@ mod tests {
             hardware: false,
             leftover: false,
             defies_group_stop: false,
+            prefetch: false,
+            registers: None,
             interrupt: Interrupt::None,
             enter_mode: false,
             stop_all: false,

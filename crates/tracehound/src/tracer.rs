@@ -299,6 +299,7 @@ impl Tracer {
                 launch,
                 options: command.tracing.options(),
                 mode: command.mode,
+                prefetch: command.tracing.prefetch,
                 before_exec: command.before_exec,
                 kill_on_drop: command.kills_on_drop(),
                 tree,

@@ -46,6 +46,8 @@ pub(crate) struct AttachPlan {
     pub(crate) extent: Extent,
     pub(crate) options: Options,
     pub(crate) mode: ResumeKind,
+    /// The registers are read at each stop.
+    pub(crate) prefetch: bool,
     /// Also to a child of this process, whose own waits would then see stops.
     pub(crate) own_child: bool,
     /// How long an exec may hold it up.
@@ -186,7 +188,7 @@ impl Local {
         if self.closing.get() {
             return Err(Error::Shutdown);
         }
-        let tgid = check(&plan)?;
+        let tgid = check(&plan, self.shard.thread())?;
         let claim = Claim::new(tgid, plan.pid, self.shard.thread())?;
         if plan.extent == Extent::Thread {
             check_siblings(tgid, plan.pid, self.shard.thread())?;
@@ -388,6 +390,7 @@ impl Local {
     fn enter_attached(&self, tid: Tid, tgid: Tid, plan: &AttachPlan) -> Option<Tracee> {
         let heritage = Heritage {
             mode: plan.mode,
+            prefetch: plan.prefetch,
             options: plan.options,
             tree: None,
         };
@@ -445,7 +448,7 @@ fn check_siblings(tgid: Tid, pid: Tid, own: Tid) -> Result<()> {
 }
 
 /// What can be said before anything is tried; gives the process.
-fn check(plan: &AttachPlan) -> Result<Tid> {
+fn check(plan: &AttachPlan, own: Tid) -> Result<Tid> {
     let pid = plan.pid;
     let Ok(status) = proc::status(pid) else {
         return Err(unseen(pid));
@@ -454,6 +457,9 @@ fn check(plan: &AttachPlan) -> Result<Tid> {
         Some(Refusal::OwnProcess)
     } else if status.kernel_thread {
         Some(Refusal::KernelThread)
+    } else if status.tracer == own {
+        // The rest of a process of ours.
+        None
     } else if status.parent == Tid::current_process() && status.tracer.is_valid() {
         // Also without the option, which would not help.
         Some(Refusal::already_traced(status.tracer))

@@ -235,6 +235,7 @@ impl Local {
     fn settle_orphan(&self, tid: Tid) {
         let heritage = self.births.bereaved.get().unwrap_or(Heritage {
             mode: ptrace::ResumeKind::Cont,
+            prefetch: false,
             options: Options::empty(),
             tree: None,
         });

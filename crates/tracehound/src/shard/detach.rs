@@ -33,6 +33,7 @@ impl Local {
                     // A birth stop comes by itself. An error: it is dead, and that is
                     // reported too.
                     let _ = ptrace::interrupt(slot.tid());
+                    slot.enter_rotation();
                 }
                 drop(state);
                 // It may end before it stops, which is not reported of a leader.

@@ -13,7 +13,7 @@ use crate::slot::{Interrupt, Phase, Slot, StopClass};
 
 impl Slot {
     /// Stops the thread, if it is not stopped. On the tracer thread only.
-    pub(crate) fn stop(&self) {
+    pub(crate) fn stop(self: &Arc<Self>) {
         let mut state = self.lock();
         state.stop_all = true;
         match state.phase {
@@ -26,6 +26,7 @@ impl Slot {
                 let under_way = std::mem::take(&mut state.enter_mode);
                 // An error: it is dead, and that is reported.
                 if under_way || ptrace::interrupt(self.tid()).is_ok() {
+                    self.enter_rotation();
                     state.leftover |= state.interrupt == Interrupt::Doubtful;
                     state.interrupt = Interrupt::Asked;
                     state.quiet = true;

@@ -27,6 +27,8 @@ pub(crate) struct LaunchPlan {
     pub(crate) launch: Arc<Launch>,
     pub(crate) options: Options,
     pub(crate) mode: ResumeKind,
+    /// The registers are read at each stop.
+    pub(crate) prefetch: bool,
     /// Hold it at the entry of its execve.
     pub(crate) before_exec: bool,
     /// It is killed when its handle is dropped.
@@ -239,6 +241,7 @@ impl LaunchPlan {
     fn heritage(&self) -> Heritage {
         Heritage {
             mode: self.mode,
+            prefetch: self.prefetch,
             options: self.options,
             tree: self.tree.as_ref().map(|tree| tree.id),
         }

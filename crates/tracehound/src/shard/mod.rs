@@ -43,13 +43,14 @@ use tracehound_sys::wake::{Interrupter, WakeSignal};
 use tracehound_sys::{ForkGuard, Tid, Usage};
 
 use crate::error::{Error, Result};
-use crate::pace::{self, LOOKS, Patience, Yields};
+use crate::pace::{self, LOOKS, LOOKS_AT_ONCE, Patience, Yields};
 use crate::slot::{Action, Slot};
 use crate::tracer::Handles;
 
 pub(crate) use attach::{AttachPlan, Attached, Extent};
 pub(crate) use launch::{LaunchPlan, Launched};
 pub(crate) use local::{Local, rotate_in};
+pub(crate) use rotation::Place;
 pub(crate) use thread::start;
 pub(crate) use trees::{TreeId, TreePlan};
 
@@ -183,17 +184,19 @@ impl Shard {
     pub(crate) async fn answer<T>(&self, mut answer: oneshot::Receiver<T>) -> Result<T> {
         let mut patience = Patience::default();
         poll_fn(|cx| {
-            match answer.try_recv() {
-                Ok(value) => return Poll::Ready(Ok(value)),
-                Err(TryRecvError::Closed) => return Poll::Ready(Err(Error::Shutdown)),
-                Err(TryRecvError::Empty) => {}
+            for _ in 0..LOOKS_AT_ONCE {
+                match answer.try_recv() {
+                    Ok(value) => return Poll::Ready(Ok(value)),
+                    Err(TryRecvError::Closed) => return Poll::Ready(Err(Error::Shutdown)),
+                    Err(TryRecvError::Empty) => {}
+                }
+                if !patience.goes_on(&self.yields, LOOKS) {
+                    let answer = Pin::new(&mut answer);
+                    return answer.poll(cx).map_err(|_| Error::Shutdown);
+                }
             }
-            if patience.goes_on(&self.yields, LOOKS) {
-                pace::come_again(cx);
-                return Poll::Pending;
-            }
-            let answer = Pin::new(&mut answer);
-            answer.poll(cx).map_err(|_| Error::Shutdown)
+            pace::come_again(cx);
+            Poll::Pending
         })
         .await
     }

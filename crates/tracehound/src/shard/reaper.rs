@@ -10,7 +10,9 @@
 //! 2. *Look at everybody* from time to time, without waiting: the bound on the delay of any
 //!    stop, and the net for those that the rotation does not know.
 //! 3. *Yield*: nothing has stopped. See [`crate::pace`].
-//! 4. *Sleep* in the interruptible `waitid(P_ALL)`.
+//! 4. *Sleep* in the interruptible `waitid(P_ALL)`, which walks all tracees before it sleeps
+//!    and after. So where one of a crowd is hot, first in `waitid(P_PID)` for that one, until
+//!    an alarm says that it is time to look at everybody.
 //!
 //! `__WALL` and a thread of its own were rejected; see [`super`]. Draining everything with
 //! `P_ALL` before anything is resumed was the loop before: fair, but a walk of the list for
@@ -20,7 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracehound_sys::wait::{self, OWN_TRACEES, Target};
+use tracehound_sys::wait::{self, OWN_TRACEES, Report, Target};
 use tracehound_sys::wake::{Bound, Waited};
 
 use super::{Local, Shard, attach};
@@ -54,6 +56,10 @@ const ROUNDS: u32 = 8;
 /// and waking walks them all.
 const LOOKS_PER_TRACEE: Duration = Duration::from_nanos(40);
 
+/// From how many tracees on one that is hot is slept for alone: from there a walk costs more
+/// than setting the alarm.
+const CROWD: usize = 100;
+
 /// When everybody is looked at.
 struct Looks {
     next: Instant,
@@ -65,6 +71,8 @@ struct Looks {
 struct Turns {
     looks: Looks,
     patience: Patience,
+    /// The last sleep was for one of a crowd, and in vain.
+    waited_for_one: bool,
 }
 
 /// What the thread does until the tracer is shut down.
@@ -75,6 +83,7 @@ pub(super) fn run(shard: &Arc<Shard>) {
     let mut turns = Turns {
         looks: Looks::new(),
         patience: Patience::default(),
+        waited_for_one: false,
     };
     while !local.closing.get() {
         if attend(&local) {
@@ -128,12 +137,36 @@ impl Turns {
             return false;
         }
         self.patience.gave_up();
-        local.rotation.clear();
-        let reported = sleep(local, bound);
+        let reported = self.sleep(local, bound);
         if reported {
             self.patience.rewarded();
         }
         !reported
+    }
+}
+
+impl Turns {
+    /// Sleeps until there is a report, or something else. Gives whether it was a report.
+    fn sleep(&mut self, local: &Local, bound: &Bound<'_>) -> bool {
+        let crowd = local.shard.load() > CROWD && local.attaches.is_empty();
+        let one = match crowd && !self.waited_for_one {
+            true => local.rotation.only_one(),
+            false => None,
+        };
+        self.waited_for_one = false;
+        if let Some((tid, alarm)) = one.zip(local.alarm().ok()) {
+            let _ringing = alarm.ring_every(LOOK_AT_MOST);
+            if let Ok(Waited::Report(report)) = bound.wait(Target::One(tid), local.shard.usage()) {
+                local.report(report);
+                return true;
+            }
+            // Everybody is looked at now, and slept for if that is in vain.
+            self.looks.hurry();
+            self.waited_for_one = true;
+            return false;
+        }
+        local.rotation.rest();
+        sleep(local, bound)
     }
 }
 
@@ -165,13 +198,30 @@ impl Looks {
             return false;
         }
         self.rounds = 0;
-        Instant::now() >= self.next
+        // Rather when those that are hot have just reported: a look that finds one of them
+        // walks the list once more.
+        let late = if found > 0 {
+            Duration::ZERO
+        } else {
+            self.pause / 4
+        };
+        Instant::now() >= self.next + late
+    }
+
+    /// The next turn looks.
+    fn hurry(&mut self) {
+        let now = Instant::now();
+        self.next = now.checked_sub(self.pause).unwrap_or(now);
     }
 
     /// Takes what a look at everybody finds.
     fn look(&mut self, local: &Local) -> usize {
         let start = Instant::now();
-        let taken = drain(local, AT_ONCE);
+        let taken = take_some(local, AT_ONCE, |report| {
+            if let Some(slot) = local.tracee(report.tid) {
+                local.rotation.found_early(&slot);
+            }
+        });
         let end = Instant::now();
         let walk = end.saturating_duration_since(start) / u32::try_from(taken + 1).unwrap_or(1);
         let most = LOOK_AT_MOST.max(4 * walk);
@@ -208,10 +258,13 @@ fn sleep(local: &Local, bound: &Bound<'_>) -> bool {
 }
 
 /// Takes what has come, without waiting, but no more than this; gives how much it was.
-fn drain(local: &Local, most: usize) -> usize {
+fn take_some(local: &Local, most: usize, see: impl Fn(&Report)) -> usize {
     for taken in 0..most {
         match wait::poll_with_usage(Target::All, OWN_TRACEES, local.shard.usage()) {
-            Ok(Some(report)) => local.report(report),
+            Ok(Some(report)) => {
+                see(&report);
+                local.report(report);
+            }
             _ => return taken,
         }
     }
@@ -230,7 +283,7 @@ fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
     let deadline = Instant::now() + LAST_CALL;
     while !local.is_idle() && Instant::now() < deadline {
         attend(local);
-        if drain(local, local.shard.load() + MARGIN) == 0 {
+        if take_some(local, local.shard.load() + MARGIN, |_| {}) == 0 {
             // Nothing tells of a stop but a wait without a limit.
             bound.sleep(Some(Duration::from_millis(1)));
             local.patrol(true);

@@ -19,7 +19,7 @@ use tokio::task::coop;
 use super::Tracee;
 use crate::error::Result;
 use crate::event::Event;
-use crate::pace::{self, LOOKS};
+use crate::pace::{self, LOOKS, LOOKS_AT_ONCE};
 use crate::shard::Op;
 use crate::slot::{Action, Phase, Slot, State};
 
@@ -47,52 +47,61 @@ impl Tracee {
     fn poll_event(&mut self, cx: &mut Context<'_>, held: Held) -> Poll<Option<Event>> {
         let budget = ready!(coop::poll_proceed(cx));
         let Tracee { slot, patience, .. } = self;
-        // A copy in a forked child: nothing will ever come.
-        let Ok(mut state) = slot.lock_here() else {
-            return Poll::Ready(None);
-        };
-        if let Some(event) = state.event.take() {
-            state.held = matches!(state.phase, Phase::Stopped(_));
-            patience.rewarded();
-            budget.made_progress();
-            return Poll::Ready(Some(event));
-        }
-        match state.phase {
-            Phase::Ended(_) => return Poll::Ready(None),
-            Phase::Stopped(_) if state.held && !state.stop_all && held == Held::Resumes => {
-                let action = state.implicit_action();
-                // An error: the tracer ends, and with it the stream.
-                let _ = resume(slot, state, action);
-                state = slot.lock();
-                // The end may have come in between, before the waker was there.
-                if state.event.is_some() {
-                    cx.waker().wake_by_ref();
-                }
-            }
-            _ => {}
-        }
         let elsewhere = !slot.shard.is_current();
-        if elsewhere && state.is_on_its_way() && patience.is_worthwhile() {
+        let mut looks = 0;
+        loop {
+            // A copy in a forked child: nothing will ever come.
+            let Ok(mut state) = slot.lock_here() else {
+                return Poll::Ready(None);
+            };
+            if let Some(event) = state.event.take() {
+                state.held = matches!(state.phase, Phase::Stopped(_));
+                patience.rewarded();
+                budget.made_progress();
+                return Poll::Ready(Some(event));
+            }
+            match state.phase {
+                Phase::Ended(_) => return Poll::Ready(None),
+                Phase::Stopped(_) if state.held && !state.stop_all && held == Held::Resumes => {
+                    let action = state.implicit_action();
+                    // An error: the tracer ends, and with it the stream.
+                    let _ = resume(slot, state, action);
+                    state = slot.lock();
+                }
+                _ => {}
+            }
+            if !elsewhere || !state.is_on_its_way() || !patience.is_worthwhile() {
+                return sleep(state, cx);
+            }
             // Nobody needs to wake one that looks by itself.
             let waker = state.waker.take();
             drop(state);
             drop(waker);
-            if patience.goes_on(slot.shard.yields(), LOOKS) {
+            if !patience.goes_on(slot.shard.yields(), LOOKS) {
+                patience.gave_up();
+                return sleep(slot.lock(), cx);
+            }
+            looks += 1;
+            if looks == LOOKS_AT_ONCE {
                 pace::come_again(cx);
                 return Poll::Pending;
             }
-            patience.gave_up();
-            state = slot.lock();
-            if state.event.is_some() {
-                cx.waker().wake_by_ref();
-            }
         }
-        match &state.waker {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            _ => state.waker = Some(cx.waker().clone()),
-        }
-        Poll::Pending
     }
+}
+
+/// Leaves the task's waker with the tracee.
+fn sleep(mut state: MutexGuard<'_, State>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+    if state.event.is_some() {
+        // It has come in between, when there was no waker.
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    match &state.waker {
+        Some(waker) if waker.will_wake(cx.waker()) => {}
+        _ => state.waker = Some(cx.waker().clone()),
+    }
+    Poll::Pending
 }
 
 /// Resumes a held tracee: by a system call on its tracer thread, through the queue

@@ -33,7 +33,35 @@ impl Tracee {
     ///
     /// This method is cancel safe: the tracee does not change.
     pub async fn getregs(&self) -> Result<Regs> {
+        if let Some(registers) = self.prefetched()? {
+            return Ok(registers);
+        }
         self.request(GETREGS, ptrace::getregs).await
+    }
+
+    fn prefetched(&self) -> Result<Option<Regs>> {
+        let state = self.slot().lock_here()?;
+        state.check_held(self.tid())?;
+        Ok(state.registers.as_deref().copied())
+    }
+
+    /// Has the general registers read with each event from now on, on the tracer thread, so
+    /// that [`getregs`](Tracee::getregs) is answered at once: elsewhere a trip to that thread
+    /// costs more than the stop itself. Inherited by tracees that this one makes.
+    ///
+    /// Costs a system call for each stop, also for those whose registers nobody wants.
+    pub fn set_prefetch_registers(&mut self, prefetch: bool) {
+        if let Ok(mut state) = self.slot().lock_here() {
+            state.prefetch = prefetch;
+            state.registers = None;
+        }
+    }
+
+    /// What was read at the stop is not true any more.
+    pub(super) fn forget_registers(&self) {
+        if let Ok(mut state) = self.slot().lock_here() {
+            state.registers = None;
+        }
     }
 
     /// Writes the general registers: `PTRACE_SETREGS`, or `PTRACE_SETREGSET` where that is
@@ -49,6 +77,7 @@ impl Tracee {
     /// A request that was sent cannot be recalled: the registers may have been written.
     pub async fn setregs(&mut self, regs: &Regs) -> Result<()> {
         let regs = *regs;
+        self.forget_registers();
         self.request(SETREGS, move |tid| ptrace::setregs(tid, &regs))
             .await
     }
@@ -149,6 +178,7 @@ impl Tracee {
     /// A request that was sent cannot be recalled: the registers may have been written.
     pub async fn setregset(&mut self, set: RegSet, bytes: &[u8]) -> Result<usize> {
         let bytes = bytes.to_vec();
+        self.forget_registers();
         if matches!(set, RegSet::ARM_HW_BREAK | RegSet::ARM_HW_WATCH) {
             self.note_hardware_breakpoints();
         }

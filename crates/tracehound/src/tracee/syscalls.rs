@@ -43,6 +43,7 @@ impl Tracee {
     /// A request that was sent cannot be recalled: the call may have been changed.
     pub async fn set_syscall_info(&mut self, info: &SyscallInfo) -> Result<()> {
         let info = *info;
+        self.forget_registers();
         self.request(Request::SET_SYSCALL_INFO, move |tid| {
             ptrace::set_syscall_info(tid, &info)
         })
@@ -69,6 +70,7 @@ impl Tracee {
         } else {
             Request::SETREGSET
         };
+        self.forget_registers();
         self.request(request, move |tid| ptrace::set_syscall_number(tid, number))
             .await
     }

@@ -75,6 +75,7 @@ impl Tracee {
     pub async fn poke_user(&mut self, offset: u64, word: u64) -> Result<()> {
         // It may be a debug register.
         self.note_hardware_breakpoints();
+        self.forget_registers();
         self.request(Request::POKEUSR, move |tid| {
             ptrace::poke_user(tid, offset, word)
         })
@@ -112,6 +113,7 @@ impl Tracee {
     /// A request that was sent cannot be recalled: the segment may have been set.
     pub async fn set_thread_area(&mut self, number: u32, area: &ThreadArea) -> Result<()> {
         let area = *area;
+        self.forget_registers();
         self.request(Request::SET_THREAD_AREA, move |tid| {
             ptrace::set_thread_area(tid, number, &area)
         })
@@ -147,6 +149,7 @@ impl Tracee {
     ///
     /// A request that was sent cannot be recalled: the value may have been set.
     pub async fn arch_prctl_set(&mut self, what: ArchSet, value: u64) -> Result<()> {
+        self.forget_registers();
         self.request_explained(
             move |tid| ptrace::arch_prctl_set(tid, what, value),
             move |tid, errno| arch_prctl(tid, errno, what.name(), what.needs()),
