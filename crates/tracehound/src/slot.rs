@@ -23,6 +23,7 @@ use tracehound_sys::{Errno, Signal, Tid, proc, ptrace};
 
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::filter::FilterRule;
 use crate::shard::{self, Shard};
 use crate::tracee::Tracee;
 
@@ -141,6 +142,19 @@ pub(crate) struct State {
     pub(crate) quiet: bool,
     /// To be detached at the next stop.
     pub(crate) detach: bool,
+    /// Whether anybody is told of its stops.
+    pub(crate) watch: Watch,
+}
+
+/// Whether anybody is told of a tracee's stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watch {
+    /// Its handle is.
+    Watched,
+    /// It was killed: its death is told, and it is let through each stop that comes before.
+    Doomed,
+    /// Nobody is: it has a filter, and is let through each stop until its end.
+    Passed,
 }
 
 /// What new tracees get from the one that made them.
@@ -149,6 +163,8 @@ pub(crate) struct Heritage {
     pub(crate) mode: ResumeKind,
     pub(crate) options: Options,
     pub(crate) tree: Option<u64>,
+    /// It has a seccomp filter.
+    pub(crate) rule: Option<FilterRule>,
 }
 
 pub(crate) struct Slot {
@@ -161,6 +177,8 @@ pub(crate) struct Slot {
     options: AtomicU32,
     /// The tree of [`Tracer::trace`](crate::Tracer::trace) that it belongs to.
     pub(crate) tree: Option<u64>,
+    /// What holds for it if it has a seccomp filter.
+    pub(crate) rule: Option<FilterRule>,
     pub(crate) shard: Arc<Shard>,
     /// It is one of those that are asked in rotation. The tracer thread's.
     in_rotation: AtomicBool,
@@ -176,6 +194,7 @@ impl Slot {
             clan: AtomicI32::new(0),
             options: AtomicU32::new(heritage.options.bits()),
             tree: heritage.tree,
+            rule: heritage.rule,
             shard,
             in_rotation: AtomicBool::new(false),
             state: Mutex::new(State {
@@ -201,6 +220,7 @@ impl Slot {
                 stop_all: false,
                 quiet: false,
                 detach: false,
+                watch: Watch::Watched,
             }),
         })
     }
@@ -273,6 +293,7 @@ impl Slot {
             mode: self.lock().mode,
             options: self.options(),
             tree: self.tree,
+            rule: self.rule,
         }
     }
 
@@ -280,7 +301,7 @@ impl Slot {
     /// detached, which is then the caller's business.
     #[must_use]
     pub(crate) fn record(
-        &self,
+        self: &Arc<Self>,
         describe: impl FnOnce(&mut State) -> (StopClass, Event),
     ) -> Recorded {
         let mut state = self.lock();
@@ -299,6 +320,10 @@ impl Slot {
         state.phase = Phase::Stopped(class);
         state.held = matches!(event, Event::Started(_));
         state.event = Some(event);
+        if state.watch != Watch::Watched {
+            self.pass_locked(&mut state);
+            return Recorded::Delivered;
+        }
         if state.detach {
             return Recorded::ToDetach(class);
         }
@@ -499,6 +524,7 @@ mod tests {
             stop_all: false,
             quiet: false,
             detach: false,
+            watch: Watch::Watched,
         }
     }
 

@@ -390,6 +390,7 @@ impl Local {
             mode: plan.mode,
             options: plan.options,
             tree: None,
+            rule: None,
         };
         let slot = Slot::new(Arc::clone(&self.shard), tid, heritage);
         slot.set_tgid(tgid);
