@@ -8,6 +8,7 @@ use tracehound::event::{Exited, Killed, Replaced, SyscallExit};
 use tracehound::{Arch, Event, SyscallEntry, Tid, Tracee};
 
 use crate::decode::{self, Call, Memory, Return};
+use crate::seccomp;
 use crate::session::{Alive, Session};
 
 impl Memory for Tracee {
@@ -24,12 +25,17 @@ pub(crate) async fn watch(mut tracee: Tracee, session: Arc<Session>, alive: Aliv
         pending: None,
         start: None,
     };
+    let filtered = seccomp::has_filter(&tracee);
     while let Some(event) = tracee.next().await {
         let birth = event.birth();
         if let Some(child) = birth.and_then(|birth| tracee.take_child(birth)) {
-            life.session.watch(child, alive.clone());
+            life.session.watch_child(child, alive.clone());
         }
         life.see(&event, &tracee).await;
+        // Of the start all calls are seen.
+        if filtered && life.start.is_none() {
+            seccomp::choose_mode(&mut tracee, &event);
+        }
     }
 }
 
@@ -52,6 +58,7 @@ struct Start {
 struct Pending {
     /// The call as text; `None` if calls are only counted.
     call: Option<Call>,
+    entry: SyscallEntry,
     name: Option<&'static str>,
     entered: Instant,
 }
@@ -69,6 +76,10 @@ impl Life {
             }
             Event::Exec(_) => self.start = None,
             Event::SyscallEnter(enter) => self.enter(&enter.call, tracee),
+            // In the start its entry was seen, too.
+            Event::Seccomp(stop) if !self.has_entered(&stop.call) => {
+                self.enter(&stop.call, tracee);
+            }
             Event::SyscallExit(exit) => self.exit(exit, tracee).await,
             Event::Signal(stop) => self.line(&format!("--- {} ---", stop.signal)),
             Event::GroupStop(stop) => self.line(&format!("--- stopped by {} ---", stop.signal)),
@@ -83,10 +94,16 @@ impl Life {
         if self.session.filter.shows(name) {
             self.pending = Some(Pending {
                 call: (!self.session.counts()).then(|| Call::enter(entry, tracee)),
+                entry: *entry,
                 name,
                 entered: Instant::now(),
             });
         }
+    }
+
+    fn has_entered(&self, entry: &SyscallEntry) -> bool {
+        let pending = self.pending.as_ref();
+        pending.is_some_and(|pending| pending.entry == *entry)
     }
 
     async fn exit(&mut self, exit: &SyscallExit, tracee: &Tracee) {

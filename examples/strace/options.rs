@@ -27,6 +27,12 @@ pub(crate) struct Options {
     #[arg(short = 'e', value_name = "trace=NAME,…", value_parser = Filter::parse)]
     pub(crate) filter: Option<Filter>,
 
+    /// Let only the calls of `-e trace=` stop, by a seccomp filter: all others run at full
+    /// speed. Only for the command and what comes of it, which cannot be let go: it ends with
+    /// strace. Without `-f`, too; strace then stays until all that it does not show has ended
+    #[arg(long)]
+    pub(crate) seccomp_bpf: bool,
+
     /// Instead of lines, a table of calls, errors and time in the end. The time is that of
     /// the clock on the wall, between the stops at a call's entry and exit
     #[arg(short = 'c')]
@@ -50,6 +56,28 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// What is asked for and has no effect, as a text for the user.
+    pub(crate) fn warning(&self) -> Option<&'static str> {
+        if !self.seccomp_bpf {
+            return None;
+        }
+        match &self.filter {
+            None | Some(Filter::AllBut(_)) if self.seccomp_filter().is_none() => {
+                Some("--seccomp-bpf has no effect: without -e trace=NAME,… every call is traced")
+            }
+            _ if !self.attach.is_empty() => {
+                Some("--seccomp-bpf is not enabled for processes attached with -p")
+            }
+            _ => None,
+        }
+    }
+
+    /// The calls by which a seccomp filter is to tell those that stop, if there is to be one.
+    pub(crate) fn seccomp_filter(&self) -> Option<&Filter> {
+        let filter = self.filter.as_ref().filter(|_| self.seccomp_bpf)?;
+        (*filter != Filter::all()).then_some(filter)
+    }
+
     /// The command's name, for messages.
     pub(crate) fn program(&self) -> &OsStr {
         self.command
@@ -141,6 +169,23 @@ mod tests {
         let options = parse(&["--", "-odd", "-c"]).unwrap();
         assert_eq!(options.command, ["-odd", "-c"]);
         assert!(!options.count);
+    }
+
+    #[test]
+    fn what_has_no_effect_is_said() {
+        let warning = |args: &[&str]| parse(args).unwrap().warning();
+        assert!(warning(&["-e", "trace=read", "ls"]).is_none());
+        assert!(warning(&["--seccomp-bpf", "-e", "trace=read", "ls"]).is_none());
+        assert!(warning(&["--seccomp-bpf", "-e", "trace=none", "ls"]).is_none());
+        assert!(warning(&["--seccomp-bpf", "-e", "!read", "ls"]).is_none());
+        for all in [
+            &["--seccomp-bpf", "ls"][..],
+            &["--seccomp-bpf", "-e", "trace=all", "ls"],
+        ] {
+            assert!(warning(all).unwrap().contains("every call"));
+        }
+        let attach = ["--seccomp-bpf", "-e", "read", "-p", "1"];
+        assert!(warning(&attach).unwrap().contains("-p"));
     }
 
     #[test]

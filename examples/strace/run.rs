@@ -14,6 +14,7 @@ use tracehound::{Child, Command, Error, Follow, ResumeMode, Tracer};
 use crate::decode;
 use crate::options::Options;
 use crate::output::Output;
+use crate::seccomp;
 use crate::session::{Alive, Session};
 use tracehound_examples::interrupt::{self, Interrupts};
 
@@ -38,6 +39,9 @@ pub(crate) async fn run(options: &Options) -> Result<Ending, String> {
         None => Output::stderr(),
     };
     let session = Arc::new(Session::new(options, output));
+    if let Some(warning) = options.warning() {
+        eprintln!("strace: {warning}");
+    }
     let ignored = interrupt::ignored();
     let mut interrupts = Interrupts::new(&ignored).map_err(|error| decode::reason(&error))?;
     let tracer = Tracer::new().map_err(|error| error.to_string())?;
@@ -116,6 +120,11 @@ async fn start(
         .follow(follow)
         .resume_mode(ResumeMode::Syscall)
         .stop_before_exec(true);
+    if let Some(filter) = options.seccomp_filter() {
+        // Without a tracer the calls of what has the filter would fail.
+        command.follow(Follow::Everything);
+        seccomp::install(&mut command, filter);
+    }
     interrupt::restore_in(&mut command, ignored);
     let spawned = tracer.spawn(command).await;
     let (tracee, child) = spawned.map_err(|error| match error {

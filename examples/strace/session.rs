@@ -12,6 +12,7 @@ use tracehound::{Tid, Tracee};
 use crate::life;
 use crate::options::{Filter, Options};
 use crate::output::Output;
+use crate::seccomp;
 use crate::summary::Tally;
 
 /// Where the task of a tracee runs.
@@ -32,6 +33,8 @@ pub(crate) struct Session {
     /// What was counted, if lines are not asked for.
     tally: Option<Mutex<Tally>>,
     place: Place,
+    /// Whether what the tracees make is shown, too.
+    follow: bool,
     /// Why the command could not be started, once that is known.
     start_error: OnceLock<i32>,
 }
@@ -50,6 +53,7 @@ impl Session {
                 true => Place::Remote,
                 false => Place::Pinned,
             },
+            follow: options.follow,
             start_error: OnceLock::new(),
         }
     }
@@ -62,6 +66,26 @@ impl Session {
             Place::Pinned => {
                 drop(tracee.spawn_pinned(|tracee| life::watch(tracee, session, alive)));
             }
+        }
+    }
+
+    /// Starts the task of a tracee that another one has made.
+    pub(crate) fn watch_child(self: &Arc<Self>, tracee: Tracee, alive: Alive) {
+        if self.follow {
+            self.watch(tracee, alive);
+        } else {
+            self.pass(tracee, alive);
+        }
+    }
+
+    /// Starts the task of a tracee that is there for its filter only.
+    fn pass(self: &Arc<Self>, tracee: Tracee, alive: Alive) {
+        let session = Arc::clone(self);
+        let spawn = move |child| session.pass(child, alive.clone());
+        // What it makes is passed on before it is resumed: nothing is let go.
+        match self.place {
+            Place::Remote => drop(tokio::spawn(seccomp::pass(tracee, spawn))),
+            Place::Pinned => drop(tracee.spawn_pinned(|tracee| seccomp::pass(tracee, spawn))),
         }
     }
 

@@ -14,6 +14,7 @@ mod per_process;
 pub mod proc;
 mod process;
 pub mod ptrace;
+pub mod seccomp;
 mod siginfo;
 mod signal;
 mod signal_set;
@@ -31,6 +32,7 @@ pub use process::{Pidfd, process_exists, reap, signal_process, signal_thread};
 pub use siginfo::SigInfo;
 pub use signal::{SIGNAL_MAX, Signal};
 pub use signal_set::SignalSet;
+pub use syscalls;
 pub use usage::{ResourceUsage, Usage};
 
 /// The result of a system call.

@@ -15,7 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tracehound_sys::ptrace::{Options, ResumeKind};
+use tracehound_sys::seccomp::{SyscallFilter, SyscallNumber};
 use tracehound_sys::spawn::{PreExec, Program};
+
+use crate::filter::{FilterRule, Unwatched};
 
 /// Which new tracees are traced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,11 +41,25 @@ pub(crate) struct Tracing {
     pub(crate) resource_usage: bool,
     /// The registers are read at each stop.
     pub(crate) prefetch: bool,
+    /// There is a seccomp filter.
+    pub(crate) filtered: bool,
+    pub(crate) unwatched: Unwatched,
 }
 
 impl Tracing {
+    /// What holds for tracees with a filter, if these are such.
+    pub(crate) fn rule(self) -> Option<FilterRule> {
+        self.filtered.then_some(FilterRule {
+            unwatched: self.unwatched,
+            follow: self.follow,
+        })
+    }
+
     pub(crate) fn options(self) -> Options {
         let mut options = Options::TRACESYSGOOD | Options::TRACEEXEC;
+        if self.filtered {
+            options |= FilterRule::OPTIONS;
+        }
         options |= match self.follow {
             Follow::Nothing => Options::empty(),
             Follow::Threads => Options::TRACECLONE,
@@ -54,7 +71,7 @@ impl Tracing {
             }
         };
         options.set(Options::TRACEEXIT, self.exit_stops);
-        options.set(Options::EXITKILL, self.exit_kill);
+        options.set(Options::EXITKILL, self.exit_kill || self.filtered);
         options
     }
 }
@@ -146,6 +163,7 @@ pub struct Command {
     gid: Option<u32>,
     process_group: Option<i32>,
     closures: Mutex<Vec<PreExec>>,
+    filter: Option<SyscallFilter>,
     kill_on_drop: bool,
     pub(crate) tracing: Tracing,
     pub(crate) mode: ResumeKind,
@@ -168,6 +186,7 @@ impl Command {
             gid: None,
             process_group: None,
             closures: Mutex::default(),
+            filter: None,
             kill_on_drop: false,
             tracing: Tracing::default(),
             mode: ResumeKind::Cont,
@@ -311,6 +330,61 @@ impl Command {
         self
     }
 
+    /// Stops at these system calls only, by a seccomp filter: [`Event::Seccomp`](crate::Event::Seccomp). All
+    /// others
+    /// are made without the tracer, at next to no cost. What the program makes inherits the
+    /// filter. [`guide::filters`](crate::guide::filters) says how to use it.
+    ///
+    /// ```
+    /// use tracehound::{Command, Sysno};
+    ///
+    /// Command::new("make").trace_syscalls([Sysno::openat, Sysno::execve]);
+    /// ```
+    ///
+    /// A call stands for the calls of its name in the machine's other tables, too (`int
+    /// 0x80` and x32 on x86_64, 32-bit ARM on aarch64); a call of those alone is given by
+    /// its own table, `x86::Sysno::socketcall`, or as a [`SyscallNumber`]. Other calls of
+    /// other architectures are made.
+    ///
+    /// A filter stays for ever, and without a tracer the calls that it stops fail with
+    /// `ENOSYS`. So tracees with a filter are never left alone:
+    /// [`unwatched`](Command::unwatched) says what becomes of those whose handle is dropped,
+    /// and if this process dies they are killed, as by [`exit_kill`](Command::exit_kill). Only
+    /// what is made with `CLONE_UNTRACED` is out of reach.
+    ///
+    /// If this process has no `CAP_SYS_ADMIN`, the filter takes `PR_SET_NO_NEW_PRIVS`: then
+    /// the set-user-ID bit of programs has no effect on what is spawned. seccomp(2), Linux
+    /// 4.14.
+    pub fn trace_syscalls(
+        &mut self,
+        calls: impl IntoIterator<Item = impl Into<SyscallNumber>>,
+    ) -> &mut Self {
+        self.set_filter(SyscallFilter::only(calls.into_iter().map(Into::into)))
+    }
+
+    /// Stops at all system calls but these: the opposite of
+    /// [`trace_syscalls`](Command::trace_syscalls), of which all else holds. Also calls that
+    /// have no name stop.
+    pub fn trace_syscalls_except(
+        &mut self,
+        calls: impl IntoIterator<Item = impl Into<SyscallNumber>>,
+    ) -> &mut Self {
+        self.set_filter(SyscallFilter::all_but(calls.into_iter().map(Into::into)))
+    }
+
+    fn set_filter(&mut self, filter: SyscallFilter) -> &mut Self {
+        self.filter = Some(filter);
+        self.tracing.filtered = true;
+        self
+    }
+
+    /// Chooses what becomes of a tracee with a [filter](Command::trace_syscalls) that nobody
+    /// watches any more. The default is that its process is killed.
+    pub fn unwatched(&mut self, unwatched: Unwatched) -> &mut Self {
+        self.tracing.unwatched = unwatched;
+        self
+    }
+
     /// Holds the tracee at the entry of its execve instead of behind it: the arguments
     /// can be read there, and are gone afterwards.
     ///
@@ -378,6 +452,8 @@ impl Command {
         program.uid(self.uid);
         program.gid(self.gid);
         program.process_group(self.process_group);
+        let filter = self.filter.as_ref().map(SyscallFilter::compile);
+        program.filter(filter.transpose()?);
         let mut pipes = Pipes::default();
         let ends = [&mut pipes.stdin, &mut pipes.stdout, &mut pipes.stderr];
         for ((number, stdio), ours) in self.stdio.iter().enumerate().zip(ends) {

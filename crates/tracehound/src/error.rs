@@ -34,6 +34,12 @@ pub enum Error {
     #[error("tracee {0} was detached")]
     Detached(Tid),
 
+    /// The tracee has a [seccomp filter](crate::Command::trace_syscalls), and without a tracer
+    /// its calls would fail. Let it be killed, or choose
+    /// [`Unwatched::Pass`](crate::Unwatched::Pass) for it.
+    #[error("tracee {0} has a seccomp filter and cannot be detached")]
+    Filtered(Tid),
+
     /// There is no such process or thread.
     #[error("there is no process or thread {0}")]
     NoSuchProcess(Tid),

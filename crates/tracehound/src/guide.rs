@@ -38,6 +38,7 @@ pub mod errors {
         running
         gone
         detached
+        filtered
         no_such_process
         busy
         not_a_signal_stop
@@ -58,6 +59,10 @@ pub mod errors {
         architecture
         system
     }
+}
+
+pub mod filters {
+    #![doc = include_str!("../docs/filters.md")]
 }
 
 pub mod open_questions {

@@ -23,6 +23,7 @@ use tracehound_sys::{Errno, Signal, Tid, proc, ptrace};
 
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::filter::FilterRule;
 use crate::shard::{self, Place, Shard};
 use crate::tracee::Tracee;
 
@@ -145,6 +146,19 @@ pub(crate) struct State {
     pub(crate) quiet: bool,
     /// To be detached at the next stop.
     pub(crate) detach: bool,
+    /// Whether anybody is told of its stops.
+    pub(crate) watch: Watch,
+}
+
+/// Whether anybody is told of a tracee's stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watch {
+    /// Its handle is.
+    Watched,
+    /// It was killed: its death is told, and it is let through each stop that comes before.
+    Doomed,
+    /// Nobody is: it has a filter, and is let through each stop until its end.
+    Passed,
 }
 
 /// What new tracees get from the one that made them.
@@ -154,6 +168,8 @@ pub(crate) struct Heritage {
     pub(crate) prefetch: bool,
     pub(crate) options: Options,
     pub(crate) tree: Option<u64>,
+    /// It has a seccomp filter.
+    pub(crate) rule: Option<FilterRule>,
 }
 
 pub(crate) struct Slot {
@@ -166,6 +182,8 @@ pub(crate) struct Slot {
     options: AtomicU32,
     /// The tree of [`Tracer::trace`](crate::Tracer::trace) that it belongs to.
     pub(crate) tree: Option<u64>,
+    /// What holds for it if it has a seccomp filter.
+    pub(crate) rule: Option<FilterRule>,
     pub(crate) shard: Arc<Shard>,
     pub(crate) place: Place,
     state: Mutex<State>,
@@ -180,6 +198,7 @@ impl Slot {
             clan: AtomicI32::new(0),
             options: AtomicU32::new(heritage.options.bits()),
             tree: heritage.tree,
+            rule: heritage.rule,
             shard,
             place: Place::default(),
             state: Mutex::new(State {
@@ -207,6 +226,7 @@ impl Slot {
                 stop_all: false,
                 quiet: false,
                 detach: false,
+                watch: Watch::Watched,
             }),
         })
     }
@@ -284,6 +304,7 @@ impl Slot {
             prefetch,
             options: self.options(),
             tree: self.tree,
+            rule: self.rule,
         }
     }
 
@@ -291,7 +312,7 @@ impl Slot {
     /// detached, which is then the caller's business.
     #[must_use]
     pub(crate) fn record(
-        &self,
+        self: &Arc<Self>,
         describe: impl FnOnce(&mut State) -> (StopClass, Event),
     ) -> Recorded {
         let mut state = self.lock();
@@ -310,6 +331,10 @@ impl Slot {
         state.phase = Phase::Stopped(class);
         state.held = matches!(event, Event::Started(_));
         state.event = Some(event);
+        if state.watch != Watch::Watched {
+            self.pass_locked(&mut state);
+            return Recorded::Delivered;
+        }
         if state.detach {
             return Recorded::ToDetach(class);
         }
@@ -514,6 +539,7 @@ mod tests {
             stop_all: false,
             quiet: false,
             detach: false,
+            watch: Watch::Watched,
         }
     }
 

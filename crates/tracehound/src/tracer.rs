@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracehound_sys::spawn::Launch;
 use tracehound_sys::wake::WakeSignal;
-use tracehound_sys::{ForkGuard, Signal, Tid, proc};
+use tracehound_sys::{ForkGuard, Signal, Tid, proc, seccomp};
 
 use crate::attach::{Attach, AttachThread};
 use crate::child::{Child, ChildCell};
@@ -252,6 +252,7 @@ impl Tracer {
     ///
     /// # Errors
     ///
+    /// [`Error::NotConfigured`] for a [filter](Command::trace_syscalls) that the kernel lacks.
     /// [`Error::Spawn`] with the `io::Error` that std gives: a missing program, a
     /// directory that is not there, a string with a NUL byte. [`Error::NotPermitted`]
     /// where ptrace(2) is forbidden.
@@ -277,6 +278,12 @@ impl Tracer {
     }
 
     fn prepare(&self, command: &mut Command, tree: Option<TreePlan>) -> Result<Spawn> {
+        if command.tracing.filtered && !seccomp::is_available() {
+            return Err(Error::NotConfigured {
+                what: "a filter of system calls",
+                option: "CONFIG_SECCOMP_FILTER",
+            });
+        }
         let (program, pipes) = command.prepare().map_err(Error::Spawn)?;
         if !pipes.is_empty() && Handle::try_current().is_err() {
             return Err(Error::InvalidArgument(
@@ -300,6 +307,7 @@ impl Tracer {
                 options: command.tracing.options(),
                 mode: command.mode,
                 prefetch: command.tracing.prefetch,
+                rule: command.tracing.rule(),
                 before_exec: command.before_exec,
                 kill_on_drop: command.kills_on_drop(),
                 tree,
@@ -412,7 +420,9 @@ impl Tracer {
     /// Detaches everything, which runs on, and ends the tracer threads.
     ///
     /// Resolves when they have ended. A tracee that cannot stop (a vfork parent, a frozen
-    /// one) is waited for up to a second, then let go by the kernel. Handles that are left
+    /// one) is waited for up to a second, then let go by the kernel. One that has a
+    /// [filter](Command::trace_syscalls) is killed, or stays attached without being watched, as
+    /// [`Command::unwatched`] says. Handles that are left
     /// say [`Error::Shutdown`]; streams end with [`Detached`](crate::Event::Detached).
     ///
     /// # Errors
@@ -432,7 +442,11 @@ impl Tracer {
                 shard.ended().await;
             }
         }
-        let join = |thread: JoinHandle<()>| {
+        let join = |(thread, shard): (JoinHandle<()>, &Arc<Shard>)| {
+            if shard.lingers() {
+                // It goes on for tracees that nobody watches.
+                return;
+            }
             if thread.thread().id() != std::thread::current().id() {
                 // It has said that it ends: this takes no time. A panic was reported.
                 let _ = thread.join();
@@ -440,7 +454,10 @@ impl Tracer {
         };
         let threads = &self.handles.threads;
         let threads = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
-        threads.into_iter().for_each(join);
+        threads
+            .into_iter()
+            .zip(self.handles.shards())
+            .for_each(join);
         self.handles.guard.join();
         let user = &self.handles.user;
         drop(user.lock().unwrap_or_else(PoisonError::into_inner).take());

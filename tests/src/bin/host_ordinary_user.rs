@@ -1,14 +1,14 @@
 //! A host that traces a set-user-ID program: `host_ordinary_user WHAT`.
 //!
 //! `privileged`: as root. `unprivileged`: after it has laid down its privileges.
-//! `unreadable`: then a program that may be run and not read. `exec-under-way`: then one
+//! `filtered`: then with a filter. `unreadable`: then a program that may be run and not read. `exec-under-way`: then one
 //! that execs the set-user-ID program after it was let go, and before.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use futures::StreamExt;
-use tracehound::{Child, Command, Errno, Error, Event, Stdio, Tracer};
+use tracehound::{Child, Command, Errno, Error, Event, Stdio, Sysno, Tracer};
 use tracehound_tests::{end, lines, next, sibling, soon, start};
 
 /// Nobody in particular.
@@ -92,6 +92,19 @@ async fn exec_under_way(tracer: &Tracer, program: &Path) {
     }
 }
 
+/// A filter takes the promise that nothing gains privileges.
+async fn filtered(tracer: &Tracer, program: &Path) {
+    let mut command = report(program);
+    command.trace_syscalls([Sysno::geteuid]);
+    let (mut tracee, mut child) = start(tracer, &mut command).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", tracee.tid()));
+    assert!(status.expect("it is held").contains("NoNewPrivs:\t1\n"));
+    next!(tracee, Event::Seccomp(stop) if stop.call.sysno() == Some(Sysno::geteuid));
+    tracee.cont().await.expect("it is held");
+    assert_eq!(user(&mut child).await, NOBODY);
+    end(&mut tracee).await;
+}
+
 async fn check(what: &str, directory: &Path) {
     let program = puppet_with(directory, 0o4755);
     let secret = puppet_with(directory, 0o711);
@@ -112,6 +125,7 @@ async fn check(what: &str, directory: &Path) {
     match what {
         "unprivileged" => traced(&tracer, &program, NOBODY).await,
         "unreadable" => unreadable(&tracer, &secret).await,
+        "filtered" => filtered(&tracer, &program).await,
         _ => exec_under_way(&tracer, &program).await,
     }
     soon("shutdown", tracer.shutdown()).await.expect("shutdown");

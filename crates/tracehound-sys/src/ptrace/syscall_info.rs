@@ -12,7 +12,7 @@ use super::{Request, call, read_into};
 use crate::{Result, Tid};
 
 /// The architecture of a system call, as audit(7) numbers it (`AUDIT_ARCH_…`).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Arch(u32);

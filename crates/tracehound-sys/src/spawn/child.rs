@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use super::handshake::{Handshake, State};
 use super::program::{PreExec, Program};
 use crate::wake::Interrupter;
-use crate::{Result, Tid};
+use crate::{Result, Tid, seccomp};
 
 /// Enough for the child's few frames and a signal frame.
 const STACK: usize = 64 * 1024;
@@ -151,9 +151,12 @@ fn check(result: libc::c_long) -> std::result::Result<(), c_int> {
     }
 }
 
-/// Descriptors, identity, directory, signals, in std's order.
+/// The filter; then descriptors, identity, directory, signals, in std's order.
 fn become_program(program: &Program, closures: &mut [PreExec]) -> std::result::Result<(), c_int> {
     use std::os::fd::AsRawFd;
+    if let Some(filter) = &program.filter {
+        seccomp::install(filter)?;
+    }
     for (target, source) in (0..).zip(&program.stdio) {
         if let Some(source) = source {
             // SAFETY: duplicates an open descriptor onto one of the child's.

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
+use crate::ptrace::BpfInstruction;
 use crate::thread::{SignalMask, mask_for_children};
 
 /// A closure that runs in the child before its exec.
@@ -79,6 +80,8 @@ pub struct Program {
     pub(super) gid: Option<u32>,
     /// The process group to join; zero makes a new one.
     pub(super) process_group: Option<i32>,
+    /// The seccomp filter that it gets.
+    pub(super) filter: Option<Vec<BpfInstruction>>,
     /// The signals that it starts with blocked.
     pub(super) mask: SignalMask,
 }
@@ -123,6 +126,7 @@ impl Program {
             uid: None,
             gid: None,
             process_group: None,
+            filter: None,
             mask: mask_for_children(),
         })
     }
@@ -168,6 +172,12 @@ impl Program {
     /// Sets the process group to join; zero makes a new one.
     pub fn process_group(&mut self, group: Option<i32>) {
         self.process_group = group;
+    }
+
+    /// Sets a seccomp filter. The child gets it once it is traced, before anything else: so
+    /// while it still has the rights of its maker. What it calls from then on may stop.
+    pub fn filter(&mut self, filter: Option<Vec<BpfInstruction>>) {
+        self.filter = filter;
     }
 
     pub(super) fn argv(&self) -> *const *const libc::c_char {

@@ -393,6 +393,7 @@ impl Local {
             prefetch: plan.prefetch,
             options: plan.options,
             tree: None,
+            rule: None,
         };
         let slot = Slot::new(Arc::clone(&self.shard), tid, heritage);
         slot.set_tgid(tgid);

@@ -19,7 +19,9 @@ use tracehound_sys::{Errno, Tid, proc};
 
 use super::Local;
 use super::stops::named_by;
+use crate::command::Follow;
 use crate::event::{Birth, Death, Event};
+use crate::filter::FilterRule;
 use crate::slot::{End, Heritage, Phase, Recorded, Slot, StopClass};
 use crate::tracee::Tracee;
 
@@ -57,6 +59,8 @@ pub(super) struct Births {
     unsettled: Cell<bool>,
     /// What the last tracee that died while it ran would have passed on.
     bereaved: Cell<Option<Heritage>>,
+    /// What held for the last process that was made with a filter.
+    rule: Cell<Option<FilterRule>>,
 }
 
 impl Local {
@@ -70,12 +74,17 @@ impl Local {
             })?,
         };
         let heritage = parent.heritage();
-        let unwanted = kind == StopKind::Clone && !self.is_followed(birth, parent, heritage);
         let clan = if kind == StopKind::Clone {
             parent.clan()
         } else {
             birth.child
         };
+        if self.is_hidden(parent, birth, kind) {
+            let recorded = self.hidden_birth(parent, birth.child, clan);
+            self.bring_forward(birth.child);
+            return Ok(recorded);
+        }
+        let unwanted = kind == StopKind::Clone && !self.is_followed(birth, parent, heritage);
         let mut handle = self.enter_born(birth.child, clan, heritage);
         if unwanted {
             handle = None;
@@ -144,6 +153,10 @@ impl Local {
 
     /// A child of a process whose births nobody is told of: it is let go.
     pub(super) fn disown_birth(&self, parent: Tid, kind: StopKind, heritage: Heritage) {
+        let heritage = Heritage {
+            rule: heritage.rule.map(FilterRule::passing),
+            ..heritage
+        };
         if let Ok(child) = named_by(parent, kind) {
             drop(self.enter_born(child, child, heritage));
             self.bring_forward(child);
@@ -232,13 +245,30 @@ impl Local {
         Maker::Nobody
     }
 
+    /// Who died last need not be who made this one. That it has a filter can be seen, and
+    /// then it must not be detached.
+    fn orphan_heritage(&self, tid: Tid, heritage: Heritage) -> Heritage {
+        const FILTERS: u32 = 2;
+        let has_filter = || proc::status(tid).is_ok_and(|status| status.seccomp == FILTERS);
+        let rule = match heritage.rule.or(self.births.rule.get()) {
+            Some(rule) if has_filter() => Some(match rule.follow {
+                Follow::Everything => rule,
+                _ => rule.passing(),
+            }),
+            _ => None,
+        };
+        Heritage { rule, ..heritage }
+    }
+
     fn settle_orphan(&self, tid: Tid) {
         let heritage = self.births.bereaved.get().unwrap_or(Heritage {
             mode: ptrace::ResumeKind::Cont,
             prefetch: false,
             options: Options::empty(),
             tree: None,
+            rule: None,
         });
+        let heritage = self.orphan_heritage(tid, heritage);
         tracing::debug!(%tid, "the parent died before it could report this birth");
         let handle = self.enter_born(tid, tid, heritage);
         match (heritage.tree, handle) {
@@ -250,6 +280,11 @@ impl Local {
 }
 
 impl Births {
+    /// A process was made, perhaps with a filter.
+    pub(super) fn note_rule(&self, rule: Option<FilterRule>) {
+        self.rule.set(rule.or(self.rule.get()));
+    }
+
     /// Whether there are first stops that nobody has named.
     pub(super) fn has_early(&self) -> bool {
         !self.early.borrow().is_empty()

@@ -13,13 +13,24 @@ use super::Local;
 use super::patrol::is_dead_leader;
 use super::stops::{is_hardware_breakpoint, is_step};
 use crate::event::Event;
-use crate::slot::{Action, End, Interrupt, Phase, Slot, StopClass};
+use crate::filter::Unwatched;
+use crate::slot::{Action, End, Interrupt, Phase, Slot, StopClass, Watch};
 use crate::spawner;
 
 impl Local {
     /// Detaches a tracee at once if it is stopped, else as soon as it stops.
     pub(crate) fn detach(&self, slot: &Arc<Slot>) {
+        if slot
+            .rule
+            .is_some_and(|rule| rule.unwatched == Unwatched::Kill)
+        {
+            self.doom(slot);
+            return;
+        }
         let mut state = slot.lock();
+        if state.watch != Watch::Watched {
+            return;
+        }
         match state.phase {
             Phase::Ended(_) => {}
             Phase::Stopped(class) => {
@@ -52,6 +63,13 @@ impl Local {
 
     /// Detaches a stopped tracee, delivering this signal in place of its stop's own.
     pub(crate) fn detach_from(&self, slot: &Arc<Slot>, signal: Option<Signal>) {
+        if let Some(rule) = slot.rule {
+            match rule.unwatched {
+                Unwatched::Kill => self.doom(slot),
+                Unwatched::Pass => self.pass_from(slot, signal),
+            }
+            return;
+        }
         if !is_trap_due(slot) {
             self.detach_now(slot, signal);
             return;

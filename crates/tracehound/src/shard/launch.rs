@@ -18,6 +18,7 @@ use super::{Local, TreePlan};
 use crate::child::ChildCell;
 use crate::error::{Error, Result};
 use crate::event::{Event, Started};
+use crate::filter::FilterRule;
 use crate::refusal::explain;
 use crate::slot::{Heritage, Slot, StopClass};
 use crate::tracee::Tracee;
@@ -29,6 +30,8 @@ pub(crate) struct LaunchPlan {
     pub(crate) mode: ResumeKind,
     /// The registers are read at each stop.
     pub(crate) prefetch: bool,
+    /// It gets a seccomp filter.
+    pub(crate) rule: Option<FilterRule>,
     /// Hold it at the entry of its execve.
     pub(crate) before_exec: bool,
     /// It is killed when its handle is dropped.
@@ -200,6 +203,7 @@ impl Local {
         let slot = Slot::new(Arc::clone(&self.shard), tid, plan.heritage());
         slot.set_tgid(tid);
         self.insert(&slot);
+        self.births.note_rule(plan.rule);
         let child = ChildCell::new(tid, Arc::clone(&self.shard), plan.kill_on_drop);
         self.children.borrow_mut().insert(tid, Arc::clone(&child));
         // Just made: nobody can have asked to detach it.
@@ -244,6 +248,7 @@ impl LaunchPlan {
             prefetch: self.prefetch,
             options: self.options,
             tree: self.tree.as_ref().map(|tree| tree.id),
+            rule: self.rule,
         }
     }
 }

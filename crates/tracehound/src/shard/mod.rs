@@ -20,6 +20,7 @@ mod detach;
 mod hold;
 mod launch;
 mod local;
+mod pass;
 mod patrol;
 mod reaper;
 mod rotation;
@@ -93,6 +94,8 @@ pub(crate) struct Shard {
     tasks_stopped: AtomicBool,
     /// Tasks are being polled.
     tasks_running: AtomicBool,
+    /// The thread has ended for the tracer, and goes on for tracees that nobody watches.
+    lingers: AtomicBool,
 }
 
 thread_local! {
@@ -123,6 +126,7 @@ impl Shard {
             ended: watch::Sender::new(false),
             tasks_stopped: AtomicBool::new(false),
             tasks_running: AtomicBool::new(false),
+            lingers: AtomicBool::new(false),
         }
     }
 
@@ -272,6 +276,11 @@ impl Shard {
     pub(crate) async fn ended(&self) {
         // An error means that the sender, a field of self, is gone.
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    /// Whether the thread goes on when the tracer has ended.
+    pub(crate) fn lingers(&self) -> bool {
+        self.lingers.load(Ordering::SeqCst)
     }
 
     pub(crate) fn has_ended(&self) -> bool {

@@ -22,6 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracehound_sys::Tid;
 use tracehound_sys::wait::{self, OWN_TRACEES, Report, Target};
 use tracehound_sys::wake::{Bound, Waited};
 
@@ -258,7 +259,7 @@ fn sleep(local: &Local, bound: &Bound<'_>) -> bool {
 }
 
 /// Takes what has come, without waiting, but no more than this; gives how much it was.
-fn take_some(local: &Local, most: usize, see: impl Fn(&Report)) -> usize {
+pub(super) fn take_some(local: &Local, most: usize, see: impl Fn(&Report)) -> usize {
     for taken in 0..most {
         match wait::poll_with_usage(Target::All, OWN_TRACEES, local.shard.usage()) {
             Ok(Some(report)) => {
@@ -289,18 +290,21 @@ fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
             local.patrol(true);
         }
     }
-    let left: Vec<Arc<Slot>> = local.tracees.borrow_mut().drain().map(|(_, s)| s).collect();
-    for slot in left {
+    local.pass_unstopped();
+    let is_left = |_: &Tid, slot: &mut Arc<Slot>| !slot.is_passed();
+    let left: Vec<_> = local.tracees.borrow_mut().extract_if(is_left).collect();
+    for (_, slot) in left {
         tracing::warn!(tid = %slot.tid(), "did not stop: let go by the end of the tracer thread");
         slot.end(End::Shutdown, Event::Detached);
     }
-    for (pid, child) in local.children.take() {
+    for (pid, child) in local.take_untraced_children() {
         spawner::keep(child, spawner::open_pidfd(pid));
     }
     // What came too late finds everything ended, and says so.
     for op in local.shard.close() {
         local.run_op(op);
     }
+    local.keep_passing(bound);
 }
 
 impl Local {
@@ -310,7 +314,8 @@ impl Local {
     }
 
     fn is_idle(&self) -> bool {
-        self.tracees.borrow().is_empty() && self.launches.is_empty()
+        let tracees = self.tracees.borrow();
+        tracees.values().all(|slot| slot.is_passed()) && self.launches.is_empty()
     }
 
     /// Makes the thread end when it comes to it.

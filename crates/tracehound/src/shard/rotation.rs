@@ -170,6 +170,14 @@ impl Rotation {
         }
     }
 
+    /// Nobody is asked any more.
+    pub(super) fn clear(&self) {
+        let hot = self.hot.take();
+        hot.iter().for_each(|entry| entry.slot.place.set(NOWHERE));
+        let cold = self.cold.take();
+        cold.iter().for_each(|entry| entry.slot.place.set(NOWHERE));
+    }
+
     fn cool(&self, slot: Arc<Slot>) {
         let mut cold = self.cold.borrow_mut();
         // Doubled in between: the cost is shared out.

@@ -216,7 +216,7 @@ fn is_nobodys(slot: &Arc<Slot>, kind: StopKind) -> bool {
     true
 }
 
-fn syscall_stop(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
+fn syscall_stop(slot: &Arc<Slot>, tid: Tid) -> Result<Recorded, Errno> {
     let info = ptrace::get_syscall_info(tid)?;
     if info.op == SyscallOp::None {
         return Err(Errno::ESRCH);
@@ -253,7 +253,7 @@ fn syscall_stop(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
     }))
 }
 
-fn seccomp_stop(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
+fn seccomp_stop(slot: &Arc<Slot>, tid: Tid) -> Result<Recorded, Errno> {
     let info = ptrace::get_syscall_info(tid)?;
     if info.op == SyscallOp::None {
         return Err(Errno::ESRCH);
@@ -283,7 +283,7 @@ const fn libc_event_seccomp() -> i32 {
     7
 }
 
-fn signal_stop(slot: &Slot, tid: Tid, signal: Signal) -> Result<Recorded, Errno> {
+fn signal_stop(slot: &Arc<Slot>, tid: Tid, signal: Signal) -> Result<Recorded, Errno> {
     let info = ptrace::getsiginfo(tid)?;
     if info.stop_status(signal).kind() == StopKind::Exit && has_moved_on(tid) {
         return Err(Errno::ESRCH);
@@ -350,7 +350,7 @@ pub(super) fn named_by(tid: Tid, kind: StopKind) -> Result<Tid, Errno> {
     Ok(Tid::from_raw(i32::try_from(message).unwrap_or(0)))
 }
 
-fn vfork_done(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
+fn vfork_done(slot: &Arc<Slot>, tid: Tid) -> Result<Recorded, Errno> {
     let birth = Birth {
         parent: tid,
         child: named_by(tid, StopKind::VforkDone)?,
@@ -358,7 +358,7 @@ fn vfork_done(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
     Ok(slot.record(|_| (StopClass::Other, Event::VforkDone(birth))))
 }
 
-fn exit_stop(slot: &Slot, tid: Tid) -> Result<Recorded, Errno> {
+fn exit_stop(slot: &Arc<Slot>, tid: Tid) -> Result<Recorded, Errno> {
     let status = ptrace::get_event_msg(tid)?;
     let exiting = Exiting {
         status: (status & 0xffff) as i32,

@@ -46,7 +46,9 @@ pub use pinned::{PinnedError, PinnedTask};
 /// ```
 ///
 /// Dropping the handle detaches the thread, which runs on untraced; a signal or group-stop
-/// that it was held in takes effect.
+/// that it was held in takes effect. One that has a
+/// [filter](crate::Command::trace_syscalls) is killed instead, unless
+/// [told otherwise](crate::Command::unwatched).
 pub struct Tracee {
     slot: Arc<Slot>,
     /// Whether waiting for an event begins by looking.
@@ -105,7 +107,8 @@ impl Tracee {
     /// The handle of the tracee born in this event, once. `None` if it was taken, if the
     /// logic of [`Tracer::trace`](crate::Tracer::trace) has it, or if it is not followed.
     ///
-    /// A child that is not taken is detached when its parent is resumed.
+    /// A child that is not taken is detached when its parent is resumed, as if its handle had
+    /// been dropped.
     pub fn take_child(&mut self, birth: &Birth) -> Option<Tracee> {
         self.take_birth(|child| child.tid() == birth.child)
     }

@@ -12,6 +12,7 @@ use tracehound_sys::{Errno, Signal, Tid};
 use super::{Tracee, events};
 use crate::error::{Error, Result};
 use crate::explain::explain;
+use crate::filter::Unwatched;
 use crate::shard::{Local, Op};
 use crate::slot::{Action, End, Phase, Slot, StopClass};
 
@@ -141,7 +142,9 @@ impl Tracee {
     /// # Errors
     ///
     /// [`Error::Gone`] if it died first; [`Error::Detached`] if it was detached before;
-    /// [`Error::Shutdown`].
+    /// [`Error::Shutdown`]; [`Error::Filtered`] if it has a
+    /// [filter](crate::Command::trace_syscalls), unless it was spawned with
+    /// [`Unwatched::Pass`].
     ///
     /// # Cancel safety
     ///
@@ -188,6 +191,13 @@ impl Tracee {
         {
             let state = self.slot().lock_here()?;
             state.check_attached(self.tid())?;
+            if self
+                .slot()
+                .rule
+                .is_some_and(|rule| rule.unwatched == Unwatched::Kill)
+            {
+                return Err(Error::Filtered(self.tid()));
+            }
         }
         let slot = Arc::clone(self.slot());
         self.slot().shard.run(move |local| detach(local, &slot))?;

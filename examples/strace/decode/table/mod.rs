@@ -68,6 +68,7 @@ pub(crate) fn args(name: Option<&str>, frame: &Frame<'_>) -> &'static [Arg] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tracehound::syscalls;
 
     #[test]
     fn every_call_of_the_supported_architectures_is_known() {

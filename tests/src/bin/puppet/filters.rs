@@ -4,6 +4,7 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
+use crate::births::fork_and_wait;
 use crate::{mark, say};
 
 const RET_ALLOW: u32 = 0x7fff_0000;
@@ -94,6 +95,36 @@ fn refused_call() -> String {
         _ => "made".to_string(),
     }
 }
+
+/// For each line of its input makes a call and says what it gives: by itself, or by what it
+/// makes before it says that it is ready.
+pub(crate) fn call_on_demand(who: &str) {
+    let serve = || {
+        say("ready");
+        for line in std::io::stdin().lines() {
+            assert_eq!(line.expect("an input"), "");
+            say(&refused_call());
+        }
+    };
+    match who {
+        "self" => serve(),
+        "child" => fork_and_wait(serve),
+        "grandchild" => fork_and_wait(|| fork_and_wait(serve)),
+        "thread" => std::thread::spawn(serve).join().expect("no panic"),
+        other => panic!("no such maker of calls: {other}"),
+    }
+}
+
+/// A call of the x32 ABI; a kernel need not have it.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn x32_call() {
+    const X32_BIT: libc::c_long = 0x4000_0000;
+    // SAFETY: getppid takes no arguments and touches nothing.
+    unsafe { libc::syscall(libc::SYS_getppid | X32_BIT, 1, 2, 3) };
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn x32_call() {}
 
 /// What switches the dispatch: allowed while it is 0.
 static SELECTOR: AtomicU8 = AtomicU8::new(0);

@@ -153,6 +153,8 @@ fn main() {
         "watched-elsewhere" => registers::watched_elsewhere(),
         "filters" => filters::install_two(),
         "ask-tracer" => filters::ask_tracer(),
+        "call-on-demand" => filters::call_on_demand(args.first().map_or("self", |arg| arg)),
+        "x32-call" => filters::x32_call(),
         "dispatch" => filters::dispatch(true),
         "dispatch-by-tracer" => filters::dispatch(false),
         "rseq" => filters::rseq(),
