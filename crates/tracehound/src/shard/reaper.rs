@@ -116,6 +116,9 @@ impl Turns {
     /// Takes what has come, and sleeps if that is nothing. Gives whether something else
     /// than a report ended a sleep.
     fn take_reports(&mut self, local: &Local, bound: &Bound<'_>) -> bool {
+        if self.may_sleep_at_once(local) {
+            return self.sleep_now(local, bound);
+        }
         let mut found = local.rotate();
         if self.looks.is_due(local, found) {
             found += self.looks.look(local);
@@ -138,6 +141,20 @@ impl Turns {
             return false;
         }
         self.patience.gave_up();
+        self.sleep_now(local, bound)
+    }
+
+    /// Whether there is one tracee, and looking for its stops was in vain lately: the sleep
+    /// asks for them, too.
+    fn may_sleep_at_once(&self, local: &Local) -> bool {
+        !self.patience.is_worthwhile()
+            && local.shard.load() == 1
+            && local.has_no_arrivals()
+            && !is_busy(local)
+    }
+
+    /// Sleeps. Gives whether something else than a report ended that.
+    fn sleep_now(&mut self, local: &Local, bound: &Bound<'_>) -> bool {
         let reported = self.sleep(local, bound);
         if reported {
             self.patience.rewarded();
