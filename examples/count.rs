@@ -1,6 +1,8 @@
 //! Counts the stops of a program and all that it starts, and what one stop costs.
 //!
-//!     count [--remote] [--step] [--] COMMAND [ARG…]
+//! ```text
+//! count [--remote] [--step] [--] COMMAND [ARG…]
+//! ```
 //!
 //! Nothing is done at a stop, so the figure is what tracehound itself takes.
 

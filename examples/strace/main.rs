@@ -1,8 +1,10 @@
 //! strace, in the words of tracehound: prints the system calls and signals of a command
 //! and all that comes of it, or of processes that run already.
 //!
-//!     strace [-f] [-p PID]… [-e trace=NAME,…] [--seccomp-bpf] [-c] [-o FILE] [--remote]
-//!         [--] COMMAND [ARG…]
+//! ```text
+//! strace [-f] [-p PID]… [-e trace=NAME,…] [--seccomp-bpf] [-c] [-o FILE] [--remote]
+//!     [--] COMMAND [ARG…]
+//! ```
 //!
 //! Each tracee has a task of its own (`life.rs`), which asks for one event after the other
 //! and makes lines of them (`decode/`). The tasks run on the tracer thread, or with

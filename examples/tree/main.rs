@@ -1,6 +1,8 @@
 //! Shows the processes and threads of a command as a tree that lives.
 //!
-//!     tree [-o FILE] [--lines] [--] COMMAND [ARG…]
+//! ```text
+//! tree [-o FILE] [--lines] [--] COMMAND [ARG…]
+//! ```
 //!
 //! On a terminal the tree is drawn on standard error and drawn again at each change, and
 //! what the command writes there appears above it. Elsewhere each fork, exec and end is a line.

@@ -110,6 +110,11 @@ fn main() {
         }
         // Makes so many marks.
         "mark" => (0..number(args, 0)).for_each(|n| mark(n as usize, 0, 0)),
+        // Sleeps for so many milliseconds, and makes a mark after each.
+        "nap" => (0..number(args, 0)).for_each(|n| {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            mark(n as usize, 0, 0);
+        }),
         // The same number for the kernel and, unless a tracer meddles, for the program.
         "say-parent" => say(&format!("{}", std::os::unix::process::parent_id())),
         "unknown-call" => unknown_call(),
