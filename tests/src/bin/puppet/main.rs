@@ -110,9 +110,9 @@ fn main() {
         }
         // Makes so many marks.
         "mark" => (0..number(args, 0)).for_each(|n| mark(n as usize, 0, 0)),
-        // Sleeps for so many milliseconds, and makes a mark after each.
+        // Sleeps so often, for so many milliseconds, and makes a mark after each.
         "nap" => (0..number(args, 0)).for_each(|n| {
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(std::time::Duration::from_millis(number(args, 1) as u64));
             mark(n as usize, 0, 0);
         }),
         // The same number for the kernel and, unless a tracer meddles, for the program.
