@@ -60,6 +60,8 @@ fn program(random: &mut Random) -> Command {
     };
     let mode = *random.pick(&[ResumeMode::Cont, ResumeMode::Syscall, ResumeMode::Step]);
     command.stdout(tracehound::Stdio::null());
+    // What they say of calls that were not made.
+    command.stderr(tracehound::Stdio::null());
     command.process_group(0).resume_mode(mode);
     command.exit_stops(random.percent(40));
     command.stop_before_exec(random.percent(5));
