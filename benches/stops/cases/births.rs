@@ -1,7 +1,7 @@
 //! Births: forks that are followed, attaching to a crowd of threads, spawning.
 
 use std::io;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -91,34 +91,8 @@ fn forks(plan: &Plan) -> io::Result<Sample> {
     })
 }
 
-/// Threads to attach to, killed in the end.
-struct Crowd(Child);
-
-impl Crowd {
-    fn start(number: u64) -> io::Result<Crowd> {
-        let [program, args @ ..] = Workload::IdleThreads(number).command_line()?;
-        let mut command = Command::new(program);
-        command.args(args).env_remove(LOADER_PATH);
-        let mut crowd = Crowd(command.stdout(Stdio::piped()).spawn()?);
-        let output = crowd.0.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        io::BufRead::read_line(&mut io::BufReader::new(output), &mut String::new())?;
-        Ok(crowd)
-    }
-
-    fn pid(&self) -> io::Result<i32> {
-        i32::try_from(self.0.id()).map_err(io::Error::other)
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn bare_attach(plan: &Plan) -> io::Result<Sample> {
-    let crowd = Crowd::start(plan.threads)?;
+    let crowd = host::Crowd::start(plan.threads)?;
     let start = Instant::now();
     for _ in 0..plan.attaches {
         floor::attach_stop_and_let_go(crowd.pid()?)?;
@@ -130,7 +104,7 @@ fn bare_attach(plan: &Plan) -> io::Result<Sample> {
 }
 
 fn attach(plan: &Plan) -> io::Result<Sample> {
-    let crowd = Crowd::start(plan.threads)?;
+    let crowd = host::Crowd::start(plan.threads)?;
     let pid = crowd.pid()?;
     host::with_tracer(&host::current_thread()?, async |tracer| {
         let start = Instant::now();

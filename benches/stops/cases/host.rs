@@ -1,7 +1,8 @@
 //! What the cases of tracehound share: a host program, and the logic of a tracer.
 
 use std::hint::black_box;
-use std::io;
+use std::io::{self, BufRead, BufReader};
+use std::process;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -58,6 +59,33 @@ pub(super) async fn spawn(
     mode: ResumeMode,
 ) -> io::Result<(Tracee, Child)> {
     Ok(tracer.spawn(command(workload, mode)?).await?)
+}
+
+/// A process with many idle threads, to attach to; killed in the end.
+pub(super) struct Crowd(process::Child);
+
+impl Crowd {
+    /// One that has made them all.
+    pub(super) fn start(threads: u64) -> io::Result<Crowd> {
+        let [program, args @ ..] = Workload::IdleThreads(threads).command_line()?;
+        let mut command = process::Command::new(program);
+        command.args(args).env_remove(LOADER_PATH);
+        let mut crowd = Crowd(command.stdout(process::Stdio::piped()).spawn()?);
+        let output = crowd.0.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        BufReader::new(output).read_line(&mut String::new())?;
+        Ok(crowd)
+    }
+
+    pub(super) fn pid(&self) -> io::Result<i32> {
+        i32::try_from(self.0.id()).map_err(io::Error::other)
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The error of a pinned task that did not come to its end.

@@ -1,19 +1,18 @@
 //! One busy tracee among many idle ones.
 
 use std::io;
-use std::process::{Child, Command, Stdio};
 
 use futures::StreamExt;
 use futures::future::{FutureExt, LocalBoxFuture};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tracehound::{ResumeMode, Tracee, Tracer};
+use tracehound::{ResumeMode, Stdio, Tracee, Tracer};
 
 use crate::cases::pinned::{self, PINNED};
 use crate::cases::{Case, host};
 use crate::machine::{count_own, resident};
 use crate::plan::Plan;
 use crate::sample::Sample;
-use crate::workload::{LOADER_PATH, Workload};
+use crate::workload::Workload;
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -52,7 +51,7 @@ fn among_processes(plan: &Plan, number: u64) -> io::Result<Sample> {
     host::with_tracer(&host::current_thread()?, async |tracer| {
         let before = resident();
         let mut command = host::command(Workload::IdleProcesses(number), ResumeMode::Cont)?;
-        command.stdout(tracehound::Stdio::piped());
+        command.stdout(Stdio::piped());
         let (leader, mut child) = tracer.spawn(command).await?;
         let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         drop(leader.spawn_pinned(follow));
@@ -76,28 +75,12 @@ fn follow(mut tracee: Tracee) -> LocalBoxFuture<'static, ()> {
     .boxed_local()
 }
 
-/// Killed in the end.
-struct Crowd(Child);
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn among_threads(plan: &Plan, number: u64) -> io::Result<Sample> {
-    let [program, args @ ..] = Workload::IdleThreads(number).command_line()?;
-    let mut command = Command::new(program);
-    command.args(args).env_remove(LOADER_PATH);
-    let mut crowd = Crowd(command.stdout(Stdio::piped()).spawn()?);
-    let output = crowd.0.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-    io::BufRead::read_line(&mut io::BufReader::new(output), &mut String::new())?;
-    let pid = i32::try_from(crowd.0.id()).map_err(io::Error::other)?;
+    let crowd = host::Crowd::start(number)?;
+    let pid = crowd.pid()?;
     host::with_tracer(&host::current_thread()?, async |tracer| {
         let before = resident();
-        let process = tracer.attach(pid).own_child(true).await?;
-        let mut process = process;
+        let mut process = tracer.attach(pid).own_child(true).await?;
         let watch = tokio::spawn(async move { while process.next().await.is_some() {} });
         let sample = busy(plan, tracer, number, before).await?;
         watch.abort();
@@ -125,7 +108,7 @@ async fn delays(plan: &Plan, tracer: &Tracer) -> io::Result<(f64, f64)> {
     let (busy, mut hog) =
         host::spawn(tracer, Workload::Calls(u64::MAX), ResumeMode::Syscall).await?;
     let mut command = host::command(Workload::Pulse(plan.pulses), ResumeMode::Syscall)?;
-    command.stdout(tracehound::Stdio::piped());
+    command.stdout(Stdio::piped());
     let (pulse, mut child) = tracer.spawn(command).await?;
     let mut output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let busy = busy.spawn_pinned(host::watch);
