@@ -13,7 +13,7 @@ in_each_place! {
     with_a_core_dump, killed_in_each_stop, killed_in_each_stop_with_exit_stops,
     killed_just_before_a_resume, killed_and_not_resumed, killed_in_the_exit_stop,
     the_exit_stop, the_exit_stop_of_a_killed_one, killed_before_anyone_looked,
-    killed_as_a_thread_is_born,
+    killed_as_a_thread_is_born, a_thread_before_its_process,
 }
 
 /// The end as `Child::wait` tells it.
@@ -497,4 +497,26 @@ async fn killed_as_a_thread_is_born(tracer: Tracer) {
         }
         assert_eq!(status(&mut child).await.signal(), Some(libc::SIGKILL));
     }
+}
+
+// Scenarios 18 and 19: a thread's code is its own, unless its process began to end before
+// the thread's end was taken; then the kernel gives the process's. The exit stop has its own.
+async fn a_thread_before_its_process(tracer: Tracer) {
+    let mut command = puppet!("exit-beside-a-thread-that-ends");
+    let (mut leader, mut child) = start(&tracer, command.exit_stops(true)).await;
+    let birth = next!(leader, Event::Clone(birth) => birth);
+    let mut thread = leader.take_child(&birth).expect("the thread");
+    next!(thread, Event::Started(_));
+    let exiting = next!(thread, Event::Exiting(exiting) => exiting);
+    assert_eq!(exiting.exit_status().code(), Some(3));
+    let exiting = next!(leader, Event::Exiting(exiting) => exiting);
+    assert_eq!(exiting.exit_status().code(), Some(5));
+    for tracee in [&mut thread, &mut leader] {
+        let events = to_the_end(tracee).await;
+        assert!(
+            matches!(events[..], [Event::Exited(exited)] if exited.code == 5),
+            "{events:?}"
+        );
+    }
+    assert_eq!(status(&mut child).await.code(), Some(5));
 }

@@ -231,7 +231,9 @@ plain_data! {
 
     /// The end by exit(2) or exit_group(2).
     Exited {
-        /// The exit code.
+        /// The exit code. A thread has its own, unless its process began to end before the
+        /// thread's end was taken: then the kernel gives the process's. The
+        /// [exit stop](Event::Exiting) always has the thread's own.
         code: i32,
         /// What its process had used until then, if that was
         /// [asked for](crate::Command::resource_usage) on its tracer thread.

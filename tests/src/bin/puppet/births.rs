@@ -178,6 +178,15 @@ pub(crate) fn exit_with_threads(count: c_int) {
     exit(5)
 }
 
+/// exit_group(5), maybe before a thread has ended with 3.
+pub(crate) fn exit_beside_a_thread_that_ends() {
+    std::thread::spawn(|| {
+        // SAFETY: ends this thread alone, which owns nothing.
+        unsafe { libc::syscall(libc::SYS_exit, 3) };
+    });
+    exit(5)
+}
+
 /// Makes a thread, then a process.
 pub(crate) fn thread_and_fork() {
     std::thread::spawn(|| mark(0x7, 0, 0))

@@ -145,6 +145,7 @@ fn main() {
         "threads" => births::short_threads(number(args, 0)),
         "waiting-threads" => births::waiting_threads(number(args, 0)),
         "exit-with-threads" => births::exit_with_threads(number(args, 0)),
+        "exit-beside-a-thread-that-ends" => births::exit_beside_a_thread_that_ends(),
         "thread-and-fork" => births::thread_and_fork(),
         "exec" => execs::exec(args),
         "exec-with-threads" => execs::exec_with_threads(args),
