@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Instant;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
@@ -158,8 +159,18 @@ impl Shell {
     /// Types `jobs` until it says this; gives what it says from then on.
     pub(crate) async fn jobs(&mut self, expected: &str) -> String {
         // The shell may not have been told yet of what can be seen in /proc.
-        let asking = async { while !self.line("jobs").await.contains(expected) {} };
-        soon(&format!("a job that is {expected}"), asking).await;
+        let start = Instant::now();
+        loop {
+            let said = self.line("jobs").await;
+            if said.contains(expected) {
+                break;
+            }
+            assert!(
+                start.elapsed() < STUCK,
+                "no job that is {expected}, but {said:?}\n{}",
+                self.processes()
+            );
+        }
         // Without a notice that came in between.
         self.line("jobs").await
     }

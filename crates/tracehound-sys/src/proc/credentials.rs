@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use super::{fields, path, vanished};
+use super::{fields, path, read, vanished};
 use crate::Tid;
 
 /// Three user or group ids of a thread, as seen from the user namespace of the caller; one
@@ -159,7 +159,7 @@ pub struct Credentials {
 /// `NotFound` if there is no such thread; `InvalidData` if the text is not what
 /// Linux writes.
 pub fn credentials(tid: Tid) -> io::Result<Credentials> {
-    let text = fs::read(path(tid, "status")?).map_err(vanished)?;
+    let text = read(&path(tid, "status")?)?;
     parse(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 

@@ -2,17 +2,18 @@
 
 mod stop;
 mod stream;
+mod together;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use futures::future::join_all;
 use tracehound_sys::Tid;
 
 use self::stream::{Ready, ThreadWaker};
 use crate::error::{Error, Result};
-use crate::shard::{AttachPlan, Shard};
+use crate::shard::{AttachPlan, Local, Shard};
+use crate::slot::Phase;
 use crate::tracee::Tracee;
 
 /// The threads of an attached process.
@@ -109,13 +110,18 @@ impl Process {
     ///
     /// The detach cannot be recalled; dropping the future only stops waiting for it.
     pub async fn detach(&mut self) -> Result<()> {
-        let detach = self.threads.values_mut().map(|thread| {
-            thread.waker.queue();
-            thread.tracee.detach()
-        });
-        join_all(detach)
-            .await
-            .into_iter()
+        let tracees = self.threads().filter(|t| t.may_detach().is_ok());
+        let slots: Vec<_> = tracees.map(|t| Arc::clone(t.slot())).collect();
+        let asked = slots.clone();
+        let detach = move |local: &Local| asked.iter().for_each(|slot| local.let_go(slot));
+        self.shard.run(detach)?;
+        together::none(slots, |phase| !matches!(phase, Phase::Ended(_))).await;
+        // Their wakers were not the stream's.
+        self.threads
+            .values()
+            .for_each(|thread| thread.waker.queue());
+        self.threads()
+            .map(Tracee::may_detach)
             .find(|result| !matches!(result, Ok(()) | Err(Error::Gone(_) | Error::Detached(_))))
             .unwrap_or(Ok(()))
     }

@@ -5,13 +5,11 @@
 //! stopped; and since nothing runs that could make another, one look at the list of
 //! threads finds any that came to be while its maker was being seized.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use tracehound_sys::ptrace::Options;
 
-use super::{Key, Process};
+use super::{Key, Process, together};
 use crate::error::Result;
 use crate::shard::Local;
 use crate::slot::{Phase, Slot};
@@ -43,13 +41,11 @@ impl Process {
     /// Some threads are stopped if the future is dropped: call it again, or
     /// [`resume_all`](Process::resume_all).
     pub async fn stop_all(&mut self) -> Result<()> {
-        let mut asked: Vec<Key> = Vec::new();
+        let mut asked = 0;
         loop {
-            let new = self.threads.iter().filter(|(key, _)| !asked.contains(key));
-            let new: Vec<Key> = new.map(|(key, _)| *key).collect();
-            self.interrupt(&new).await?;
-            asked.extend(&new);
-            self.stopped(new).await;
+            let new = self.slots(asked);
+            asked = self.next_key;
+            self.stop_these(new).await?;
             let before = self.next_key;
             self.join_unborn();
             if self.next_key == before && self.plan.options.contains(Options::TRACECLONE) {
@@ -74,7 +70,7 @@ impl Process {
     ///
     /// The resumes are made at the first poll and cannot be recalled.
     pub async fn resume_all(&mut self) -> Result<()> {
-        let slots: Vec<_> = self.threads.values().map(|t| slot(&t.tracee)).collect();
+        let slots = self.slots(0);
         for thread in self.threads.values() {
             thread.waker.queue();
         }
@@ -85,31 +81,27 @@ impl Process {
         })
     }
 
-    async fn interrupt(&self, keys: &[Key]) -> Result<()> {
-        let threads = keys.iter().filter_map(|key| self.threads.get(key));
-        let slots: Vec<_> = threads.map(|thread| slot(&thread.tracee)).collect();
-        // Awaited: from here on a stop is one that was made after this.
-        let stop = move |_: &Local| slots.iter().for_each(|slot| slot.stop());
-        self.shard.call(stop).await
+    /// Those that joined from this key on.
+    fn slots(&self, from: Key) -> Vec<Arc<Slot>> {
+        let threads = self.threads.range(from..);
+        threads
+            .map(|(_, thread)| Arc::clone(thread.tracee.slot()))
+            .collect()
     }
 
     /// Resolves when none of these runs.
-    async fn stopped(&mut self, mut keys: Vec<Key>) {
-        poll_fn(|cx| {
-            keys.retain(|key| {
-                let thread = self.threads.get(key);
-                thread.is_some_and(|thread| runs(thread.tracee.slot(), cx))
-            });
-            match keys.is_empty() {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            }
-        })
-        .await;
+    async fn stop_these(&self, slots: Vec<Arc<Slot>>) -> Result<()> {
+        let asked = slots.clone();
+        let stop = move |_: &Local| asked.iter().for_each(|slot| slot.stop());
+        // Awaited: from here on a stop is one that was made after this.
+        self.shard.call(stop).await?;
+        let runs = |phase| matches!(phase, Phase::Running | Phase::Listening);
+        together::none(slots, runs).await;
         // Their wakers were not the stream's.
         for thread in self.threads.values() {
             thread.waker.queue();
         }
+        Ok(())
     }
 
     /// The threads whose birth was not handed out yet.
@@ -125,18 +117,4 @@ impl Process {
         strays.tracees.into_iter().for_each(|t| self.join(t));
         Ok(())
     }
-}
-
-fn slot(tracee: &crate::Tracee) -> Arc<Slot> {
-    Arc::clone(tracee.slot())
-}
-
-/// Whether a thread that was asked to stop has not yet; then the task is woken when it has.
-fn runs(slot: &Slot, cx: &mut Context<'_>) -> bool {
-    let mut state = slot.lock();
-    let runs = matches!(state.phase, Phase::Running | Phase::Listening);
-    if runs {
-        state.waker = Some(cx.waker().clone());
-    }
-    runs
 }

@@ -285,16 +285,20 @@ impl Local {
             if state.phase != Phase::Running {
                 return false;
             }
-            if *interrupted {
-                // It has answered and was resumed, or it cannot answer: it sleeps.
-                return state.enter_mode && (patient || is_in(slot, 'R'));
+            // It has answered, and was resumed; or it cannot answer: it sleeps.
+            if *interrupted && (!state.enter_mode || patient) {
+                return state.enter_mode;
             }
-            if is_in(slot, 'R') {
-                *interrupted = ptrace::interrupt(slot.tid()).is_ok();
-                state.enter_mode = *interrupted;
-                return *interrupted;
+            match proc::state(slot.tgid(), slot.tid()) {
+                Ok('R') if *interrupted => true,
+                Ok('R') => {
+                    *interrupted = ptrace::interrupt(slot.tid()).is_ok();
+                    state.enter_mode = *interrupted;
+                    *interrupted
+                }
+                Ok('D') => patient && !*interrupted,
+                _ => false,
             }
-            patient && is_in(slot, 'D')
         });
         attaching.unsettled.is_empty()
     }
@@ -411,10 +415,6 @@ impl Local {
         }
         tracee
     }
-}
-
-fn is_in(slot: &Slot, state: char) -> bool {
-    proc::status(slot.tid()).is_ok_and(|status| status.state == state)
 }
 
 /// Lets threads die that are in their exit stop. Nobody has their handles yet, and an exec

@@ -18,6 +18,18 @@ use crate::slot::{Action, End, Interrupt, Phase, Slot, StopClass, Watch};
 use crate::spawner;
 
 impl Local {
+    /// Detaches a tracee as its user asks. The signal of an event that was handed out is the
+    /// user's, who does not deliver it.
+    pub(crate) fn let_go(&self, slot: &Arc<Slot>) {
+        let state = slot.lock();
+        let held = state.held && matches!(state.phase, Phase::Stopped(_));
+        drop(state);
+        match held {
+            true => self.detach_from(slot, None),
+            false => self.detach(slot),
+        }
+    }
+
     /// Detaches a tracee at once if it is stopped, else as soon as it stops.
     pub(crate) fn detach(&self, slot: &Arc<Slot>) {
         if slot

@@ -5,8 +5,8 @@
 //! table is held while foreign code (a waker, a task, a destructor) runs.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
@@ -31,7 +31,7 @@ pub(crate) struct Local {
     /// The tracees, by the id that waitid(2) reports.
     pub(super) tracees: RefCell<HashMap<Tid, Arc<Slot>>>,
     /// Those of them that have, or may have, another thread's process.
-    threads: RefCell<HashMap<Tid, Vec<Tid>>>,
+    threads: RefCell<HashMap<Tid, HashSet<Tid>>>,
     /// The processes that this tracer made, until they are dead or detached.
     pub(super) children: RefCell<HashMap<Tid, Arc<ChildCell>>>,
     pub(super) attaches: Attaches,
@@ -122,7 +122,7 @@ impl Local {
         let (tid, clan) = (slot.tid(), slot.clan());
         if tid != clan {
             let mut threads = self.threads.borrow_mut();
-            threads.entry(clan).or_default().push(tid);
+            threads.entry(clan).or_default().insert(tid);
         }
         let mut tracees = self.tracees.borrow_mut();
         tracees.insert(tid, Arc::clone(slot));
@@ -136,7 +136,7 @@ impl Local {
         let slot = tracees.remove(&tid)?;
         self.note_load(tracees.len());
         if let Entry::Occupied(mut entry) = self.threads.borrow_mut().entry(slot.clan()) {
-            entry.get_mut().retain(|other| *other != tid);
+            entry.get_mut().remove(&tid);
             if entry.get().is_empty() {
                 entry.remove();
             }
@@ -146,11 +146,9 @@ impl Local {
 
     /// Tracees that may be threads of this process: those of its clan, but for its leader.
     pub(super) fn relatives(&self, clan: Tid) -> Vec<Tid> {
-        self.threads
-            .borrow()
-            .get(&clan)
-            .cloned()
-            .unwrap_or_default()
+        let threads = self.threads.borrow();
+        let relatives = threads.get(&clan).into_iter().flatten();
+        relatives.copied().collect()
     }
 
     fn note_load(&self, tracees: usize) {

@@ -285,5 +285,5 @@ impl Local {
 /// Whether this is a leader that has ended while other threads of its process live.
 pub(super) fn is_dead_leader(slot: &Slot) -> bool {
     let tid = slot.tid();
-    slot.tgid() == tid && proc::status(tid).is_ok_and(|status| matches!(status.state, 'Z' | 'X'))
+    slot.tgid() == tid && proc::state(tid, tid).is_ok_and(|state| matches!(state, 'Z' | 'X'))
 }

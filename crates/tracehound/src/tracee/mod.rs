@@ -53,6 +53,8 @@ pub struct Tracee {
     slot: Arc<Slot>,
     /// Whether waiting for an event begins by looking.
     patience: Patience,
+    /// Another handle owns the attachment.
+    lent: bool,
     // The tracer lives as long as somebody has a tracee.
     _handles: Arc<Handles>,
 }
@@ -64,8 +66,19 @@ impl Tracee {
         Some(Tracee {
             slot,
             patience: Patience::default(),
+            lent: false,
             _handles: handles,
         })
+    }
+
+    /// A second handle, for as long as this one is borrowed. Dropping it does nothing.
+    fn lend(&mut self) -> Tracee {
+        Tracee {
+            slot: Arc::clone(&self.slot),
+            patience: Patience::default(),
+            lent: true,
+            _handles: Arc::clone(&self._handles),
+        }
     }
 
     pub(crate) fn slot(&self) -> &Arc<Slot> {
@@ -137,7 +150,7 @@ impl Drop for Tracee {
         let Ok(state) = self.slot.lock_here() else {
             return;
         };
-        if matches!(state.phase, Phase::Ended(_)) {
+        if self.lent || matches!(state.phase, Phase::Ended(_)) {
             return;
         }
         drop(state);

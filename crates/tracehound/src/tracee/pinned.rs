@@ -1,9 +1,13 @@
-//! Moving a tracee's logic to its tracer thread.
+//! Moving a tracee's logic to its tracer thread: for good, or for one trip.
+//!
+//! A trip could carry a list of requests, whose answers come as a list. It carries code
+//! instead: there each request is a plain system call, and what one answers decides the next.
+//! So there is one set of methods, and no order of trips is worth thinking about.
 
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,6 +16,7 @@ use futures::future::{AbortHandle, Abortable};
 use tokio::sync::oneshot;
 
 use super::Tracee;
+use crate::error::{Error, Result};
 
 impl Tracee {
     /// Runs the logic of this tracee on its tracer thread, where a request is a plain
@@ -52,12 +57,73 @@ impl Tracee {
         let _ = shard.run(move |local| local.spawn_job(Box::new(job)));
         PinnedTask { result, abort }
     }
+
+    /// Makes several requests in one trip to the tracer thread.
+    ///
+    /// The closure runs there, where a request is a plain system call. From anywhere else each
+    /// request is a trip, which costs more than the stop itself. The closure may wait for
+    /// events, too, and so carry out a whole sequence of stops; other tracees of the thread
+    /// get on whenever it awaits.
+    ///
+    /// ```
+    /// # use tracehound::{Result, Tracee};
+    /// /// Goes on for so many instructions; gives where that is.
+    /// async fn advance(tracee: &mut Tracee, instructions: usize) -> Result<u64> {
+    ///     let steps = async move |tracee: &mut Tracee| {
+    ///         for _ in 0..instructions {
+    ///             tracee.step().await?;
+    ///             tracee.wait().await;
+    ///         }
+    ///         Ok(tracee.getregs().await?.instruction_pointer())
+    ///     };
+    ///     tracee.pinned(steps).await
+    /// }
+    /// ```
+    ///
+    /// On the tracer thread itself it is a task beside the caller's.
+    ///
+    /// # Errors
+    ///
+    /// Those of the closure; [`Error::Shutdown`].
+    ///
+    /// # Panics
+    ///
+    /// With the closure, if that panics.
+    ///
+    /// # Cancel safety
+    ///
+    /// The closure is dropped at its next await. What it has requested until then is done,
+    /// and events that it took are lost with it.
+    pub async fn pinned<F, T>(&mut self, logic: F) -> Result<T>
+    where
+        F: AsyncFnOnce(&mut Tracee) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let lent = self.lend();
+        let PinnedTask { result, abort } =
+            lent.spawn_pinned(move |mut tracee| async move { logic(&mut tracee).await });
+        let _trip = Trip(abort);
+        match self.slot().shard.answer(result).await? {
+            Ok(result) => result,
+            Err(PinnedError::Panicked(payload)) => resume_unwind(payload),
+            Err(PinnedError::Ended) => Err(Error::Shutdown),
+        }
+    }
+}
+
+/// Ends with the future that waits for it.
+struct Trip(AbortHandle);
+
+impl Drop for Trip {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The result of [`Tracee::spawn_pinned`], to be awaited. Dropping it leaves the task
 /// running.
 pub struct PinnedTask<T> {
-    result: oneshot::Receiver<Result<T, PinnedError>>,
+    result: oneshot::Receiver<std::result::Result<T, PinnedError>>,
     abort: AbortHandle,
 }
 
@@ -78,7 +144,7 @@ impl<T> PinnedTask<T> {
 }
 
 impl<T> Future for PinnedTask<T> {
-    type Output = Result<T, PinnedError>;
+    type Output = std::result::Result<T, PinnedError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.result

@@ -150,17 +150,7 @@ impl Tracee {
     ///
     /// The detach cannot be recalled; dropping the future only stops waiting for it.
     pub async fn detach(&mut self) -> Result<()> {
-        self.detach_by(|local, slot| {
-            let state = slot.lock();
-            if state.held && matches!(state.phase, Phase::Stopped(_)) {
-                drop(state);
-                local.detach_from(slot, None);
-            } else {
-                drop(state);
-                local.detach(slot);
-            }
-        })
-        .await
+        self.detach_by(|local, slot| local.let_go(slot)).await
     }
 
     /// Ends the attachment, delivering a signal in place of the one that stopped the
@@ -184,21 +174,21 @@ impl Tracee {
             .await
     }
 
+    /// Whether a detach is to be tried.
+    pub(crate) fn may_detach(&self) -> Result<()> {
+        let slot = self.slot();
+        slot.lock_here()?.check_attached(self.tid())?;
+        match slot.rule {
+            Some(rule) if rule.unwatched == Unwatched::Kill => Err(Error::Filtered(self.tid())),
+            _ => Ok(()),
+        }
+    }
+
     async fn detach_by(
         &self,
         detach: impl FnOnce(&Local, &Arc<Slot>) + Send + 'static,
     ) -> Result<()> {
-        {
-            let state = self.slot().lock_here()?;
-            state.check_attached(self.tid())?;
-            if self
-                .slot()
-                .rule
-                .is_some_and(|rule| rule.unwatched == Unwatched::Kill)
-            {
-                return Err(Error::Filtered(self.tid()));
-            }
-        }
+        self.may_detach()?;
         let slot = Arc::clone(self.slot());
         self.slot().shard.run(move |local| detach(local, &slot))?;
         poll_fn(|cx| {
