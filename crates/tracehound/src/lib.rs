@@ -36,7 +36,8 @@
 //!
 //! - in *any task* of any runtime: requests travel to the tracer thread, which costs a hop;
 //! - *pinned* on the tracer thread, with [`Tracee::spawn_pinned`] or [`Tracer::trace`]: a
-//!   request is a plain system call.
+//!   request is a plain system call. [`Tracee::pinned`] goes there for a few requests, and
+//!   comes back.
 //!
 //! # What holds
 //!
