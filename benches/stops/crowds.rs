@@ -13,12 +13,13 @@ use nix::unistd::{ForkResult, fork, getppid, pause};
 
 /// Makes idle processes and becomes one.
 pub(crate) fn idle_processes(number: u64) {
+    die_with_parent();
     for _ in 0..number {
         // SAFETY: there is one thread.
         match unsafe { fork() } {
             Ok(ForkResult::Parent { .. }) => {}
             Ok(ForkResult::Child) => {
-                let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+                die_with_parent();
                 wait_for_ever();
             }
             Err(error) => {
@@ -33,6 +34,7 @@ pub(crate) fn idle_processes(number: u64) {
 
 /// Makes idle threads and becomes one.
 pub(crate) fn idle_threads(number: u64) {
+    die_with_parent();
     for _ in 0..number {
         let thread = std::thread::Builder::new().stack_size(16 * 1024);
         if let Err(error) = thread.spawn(|| wait_for_ever()) {
@@ -73,6 +75,11 @@ pub(crate) fn pulse(times: u64) {
     taken.sort_unstable();
     let at = |part: usize| taken.get(taken.len() * part / 100).copied().unwrap_or(0) as f64 / 1e3;
     println!("{} {}", at(50), at(99));
+}
+
+/// Nobody else would end it if the benchmark were killed.
+pub(crate) fn die_with_parent() {
+    let _ = prctl::set_pdeathsig(Signal::SIGKILL);
 }
 
 fn say_ready() {

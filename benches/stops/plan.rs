@@ -1,6 +1,7 @@
 //! How much to run: the command line, and the numbers that follow from it.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use clap::Parser;
 
@@ -18,9 +19,18 @@ pub(crate) struct Args {
     /// How many system calls the traced program makes
     #[arg(long, env = "TRACEHOUND_BENCH_CALLS")]
     calls: Option<u64>,
+    /// Writes all samples to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Measures nothing: takes the samples of that file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
     /// Given by `cargo bench`; without it (`cargo test --benches`) each case is only tried
     #[arg(long, hide = true)]
     bench: bool,
+    /// Runs this case once and prints its sample: how each run is started
+    #[arg(long, hide = true, value_name = "NAME")]
+    pub(crate) one: Option<String>,
 }
 
 /// How much to run.

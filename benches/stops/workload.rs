@@ -70,9 +70,12 @@ impl Workload {
                 let _ = machine::leave_this_cpu();
                 Workload::Calls(times).run();
             }
-            Workload::Hog => loop {
-                black_box(0);
-            },
+            Workload::Hog => {
+                crowds::die_with_parent();
+                loop {
+                    black_box(0);
+                }
+            }
             Workload::IdleProcesses(number) => crowds::idle_processes(number),
             Workload::IdleThreads(number) => crowds::idle_threads(number),
             Workload::Forks(times) => crowds::forks(times),
