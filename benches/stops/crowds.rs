@@ -87,7 +87,8 @@ fn say_ready() {
     let _ = stdout().flush();
 }
 
-fn wait_for_ever() -> ! {
+/// Sleeps.
+pub(crate) fn wait_for_ever() -> ! {
     loop {
         pause();
     }

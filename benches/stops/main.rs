@@ -10,7 +10,7 @@
 //!
 //! Everything is pinned to one CPU, where a stop is cheapest and varies least. Times
 //! of different machines, or of one machine an hour apart, cannot be compared; ratios
-//! can. So each round runs every case once (those that take long: each third round), a
+//! can. So each round runs every case once (those that take long: each third or fifth), a
 //! ratio is made of two times of the same round, and the table gives the median and the
 //! range of these ratios.
 //!

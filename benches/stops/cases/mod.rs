@@ -13,6 +13,7 @@ mod step;
 mod strace;
 mod task;
 mod two_cpus;
+mod waiting;
 
 use std::io;
 
@@ -48,7 +49,7 @@ pub(crate) enum By {
 pub(crate) struct Chosen {
     pub(crate) case: &'static Case,
     pub(crate) by: By,
-    /// It runs in each round, or in each third: a case that takes long.
+    /// It runs in each round, or in each third or fifth: a case that takes long.
     pub(crate) every: usize,
 }
 
@@ -65,8 +66,11 @@ fn all() -> impl Iterator<Item = Chosen> {
         (hog::CASES, By::Us, 1),
         (step::CASES, By::Us, 1),
         (crowd::CASES, By::Us, 1),
-        (idle::CASES, By::Us, 3),
+        (crowd::LARGE, By::Us, 5),
+        (idle::CASES, By::Us, 5),
+        (waiting::CASES, By::Us, 5),
         (births::CASES, By::Us, 3),
+        (births::LARGE, By::Us, 5),
         (memory::CASES, By::Us, 3),
     ]
     .into_iter()
