@@ -171,7 +171,7 @@ fn main() -> io::Result<()> {
     let tried = !args.iter().any(|arg| arg == "--bench");
     let (rounds, calls) = if tried { (1, 1000) } else { (21, 1_000_000) };
     let rounds = asked("TRACEHOUND_BENCH_ROUNDS").unwrap_or(rounds).max(1);
-    println!("{}", machine::describe());
+    println!("{}", machine::Machine::this());
     match machine::pin() {
         Ok(cpu) => println!("All on CPU {cpu}. {rounds} rounds of {calls} calls. Goal: {GOAL}."),
         Err(error) => println!("Not pinned: {error}."),

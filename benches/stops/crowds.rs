@@ -13,12 +13,13 @@ use nix::unistd::{ForkResult, fork, getppid, pause};
 
 /// Makes idle processes and becomes one.
 pub(crate) fn idle_processes(number: u64) {
+    die_with_parent();
     for _ in 0..number {
         // SAFETY: there is one thread.
         match unsafe { fork() } {
             Ok(ForkResult::Parent { .. }) => {}
             Ok(ForkResult::Child) => {
-                let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+                die_with_parent();
                 wait_for_ever();
             }
             Err(error) => {
@@ -33,6 +34,7 @@ pub(crate) fn idle_processes(number: u64) {
 
 /// Makes idle threads and becomes one.
 pub(crate) fn idle_threads(number: u64) {
+    die_with_parent();
     for _ in 0..number {
         let thread = std::thread::Builder::new().stack_size(16 * 1024);
         if let Err(error) = thread.spawn(|| wait_for_ever()) {
@@ -75,12 +77,18 @@ pub(crate) fn pulse(times: u64) {
     println!("{} {}", at(50), at(99));
 }
 
+/// Nobody else would end it if the benchmark were killed.
+pub(crate) fn die_with_parent() {
+    let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+}
+
 fn say_ready() {
     println!("ready");
     let _ = stdout().flush();
 }
 
-fn wait_for_ever() -> ! {
+/// Sleeps.
+pub(crate) fn wait_for_ever() -> ! {
     loop {
         pause();
     }

@@ -8,6 +8,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 /// Pins this thread, and all threads and processes that it makes from now on, to the
 /// last CPU that it may use: the first ones serve more interrupts.
@@ -52,18 +53,51 @@ pub(crate) fn has_other_cpu() -> bool {
         .is_ok_and(|online| online.contains([',', '-']))
 }
 
-/// One line: kernel, architecture, processor.
-pub(crate) fn describe() -> String {
-    let kernel = nix::sys::utsname::uname().map_or_else(
-        |_| "unknown kernel".to_owned(),
-        |name| {
-            let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
-            let (system, release, machine) = (name.sysname(), name.release(), name.machine());
-            format!("{} {} {}", text(system), text(release), text(machine))
-        },
-    );
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{kernel}, {}, {cpus} CPUs", processor())
+/// What the figures depend on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    /// Its name and release.
+    pub(crate) kernel: String,
+    pub(crate) architecture: String,
+    pub(crate) processor: String,
+    pub(crate) cpus: usize,
+}
+
+impl Machine {
+    /// This one.
+    pub(crate) fn this() -> Self {
+        let (kernel, architecture) = match nix::sys::utsname::uname() {
+            Ok(name) => {
+                let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
+                let kernel = format!("{} {}", text(name.sysname()), text(name.release()));
+                (kernel, text(name.machine()))
+            }
+            Err(_) => ("unknown kernel".to_owned(), String::new()),
+        };
+        Machine {
+            kernel,
+            architecture,
+            processor: processor(),
+            cpus: has_cpus(),
+        }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine {
+            kernel,
+            architecture,
+            processor,
+            cpus,
+        } = self;
+        write!(f, "{kernel} {architecture}, {processor}, {cpus} CPUs")
+    }
+}
+
+/// How many CPUs this process may use; to be asked before [`pin`].
+fn has_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn processor() -> String {

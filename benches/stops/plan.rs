@@ -1,6 +1,8 @@
 //! How much to run: the command line, and the numbers that follow from it.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -18,9 +20,18 @@ pub(crate) struct Args {
     /// How many system calls the traced program makes
     #[arg(long, env = "TRACEHOUND_BENCH_CALLS")]
     calls: Option<u64>,
+    /// Writes all samples to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Measures nothing: takes the samples of that file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
     /// Given by `cargo bench`; without it (`cargo test --benches`) each case is only tried
     #[arg(long, hide = true)]
     bench: bool,
+    /// Runs this case once and prints its sample: how each run is started
+    #[arg(long, hide = true, value_name = "NAME")]
+    pub(crate) one: Option<String>,
 }
 
 /// How much to run.
@@ -32,9 +43,7 @@ pub(crate) struct Plan {
     pub(crate) calls: u64,
     /// Loop rounds of a tracee that is single-stepped.
     pub(crate) spins: u64,
-    /// Tracees of the crowd.
-    pub(crate) crowd: usize,
-    /// System calls of each tracee of the crowd.
+    /// System calls of each tracee of a crowd of busy ones.
     pub(crate) crowd_calls: u64,
     /// Rare calls that are timed beside a busy tracee.
     pub(crate) pulses: u64,
@@ -45,6 +54,8 @@ pub(crate) struct Plan {
     /// Threads of a process that is attached to, and how often.
     pub(crate) threads: u64,
     pub(crate) attaches: u64,
+    /// How long the CPU time of a tracer that waits is looked at.
+    pub(crate) look: Duration,
     /// Which cases: see [`Args::words`].
     pub(crate) words: Vec<String>,
 }
@@ -55,7 +66,7 @@ impl Plan {
         let asked = args.rounds.is_some() || args.calls.is_some();
         let (rounds, calls) = match (args.quick, args.bench || asked) {
             (true, _) => (3, 10_000),
-            (false, true) => (21, 15_000),
+            (false, true) => (15, 15_000),
             (false, false) => (1, 100),
         };
         let calls = args.calls.unwrap_or(calls);
@@ -63,13 +74,13 @@ impl Plan {
             rounds: args.rounds.unwrap_or(rounds).max(1),
             calls,
             spins: calls / 3,
-            crowd: 200,
             crowd_calls: (calls / 100).max(10),
             pulses: (calls / 100).max(10),
             forks: (calls / 15).max(10),
             spawns: (calls / 300).max(5),
             threads: calls.min(1_000),
             attaches: 3,
+            look: Duration::from_millis((calls / 10).clamp(50, 1_000)),
             words: args.words.clone(),
         }
     }
@@ -79,8 +90,8 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} rounds; {} system calls, or {} by each of {} processes",
-            self.rounds, self.calls, self.crowd_calls, self.crowd
+            "{} rounds; {} system calls of a lone tracee, {} of each in a crowd",
+            self.rounds, self.calls, self.crowd_calls
         )
     }
 }

@@ -1,149 +1,78 @@
-//! The table: medians and ranges over the rounds.
+//! The table.
 
 use std::fmt;
-use std::io;
 
-use crate::cases::Case;
-use crate::sample::Sample;
+use crate::cases::By;
+use crate::results::{Results, Row, Spread};
 
-/// All samples of all cases.
-pub(crate) struct Report {
-    rows: Vec<Row>,
+/// The width of the names' column.
+const WIDTH: usize = 36;
+
+/// The results, to be printed.
+pub(crate) struct Table<'a>(pub(crate) &'a Results);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f)?;
+        let (micros, ratio) = ("µs per stop (min..max)", "ratio (min..max)");
+        writeln!(f, "{:<WIDTH$}{micros:>26}{ratio:>26}", "case")?;
+        for row in &self.0.cases {
+            self.write_row(f, row)?;
+        }
+        for row in &self.0.cases {
+            write_facts(f, row)?;
+        }
+        Ok(())
+    }
 }
 
-/// One case: a sample for each round in which it worked.
-struct Row {
-    case: &'static Case,
-    rounds: Vec<Option<Sample>>,
-    error: Option<io::Error>,
-}
-
-impl Report {
-    /// A report without samples.
-    pub(crate) fn new(cases: &[&'static Case]) -> Self {
-        let row = |&case| Row {
-            case,
-            rounds: Vec::new(),
-            error: None,
-        };
-        Report {
-            rows: cases.iter().map(row).collect(),
-        }
-    }
-
-    /// Adds what a case gave in the next round.
-    pub(crate) fn add(&mut self, case: &Case, result: io::Result<Sample>) {
-        if let Some(row) = self.rows.iter_mut().find(|row| row.case.name == case.name) {
-            match result {
-                Ok(sample) => row.rounds.push(Some(sample)),
-                Err(error) => {
-                    row.rounds.push(None);
-                    row.error = Some(error);
-                }
-            }
-        }
-    }
-
-    /// Whether a case failed. One that lacks a program or a kernel did not.
-    pub(crate) fn has_failures(&self) -> bool {
-        self.rows.iter().any(|row| match &row.error {
-            Some(error) => error.kind() != io::ErrorKind::Unsupported,
-            None => false,
-        })
-    }
-
-    /// The ratios to the baseline, each of two times of the same round.
-    fn ratios(&self, row: &Row) -> Option<(&'static str, Spread)> {
-        let baseline = row.case.baseline?;
-        let base = self.rows.iter().find(|row| row.case.name == baseline)?;
-        let pairs = row.rounds.iter().zip(&base.rounds);
-        let ratios = pairs.filter_map(|(this, base)| {
-            let (this, base) = (this.as_ref()?, base.as_ref()?);
-            Some(this.micros() / base.micros())
-        });
-        Some((baseline, Spread::of(ratios)?))
-    }
-
+impl Table<'_> {
     fn write_row(&self, f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
-        write!(f, "{:<WIDTH$}", row.case.name)?;
-        if let Some(micros) = Spread::of(row.samples().map(Sample::micros)) {
+        write!(f, "{:<WIDTH$}", row.name)?;
+        if let Some(micros) = row.micros() {
             write!(f, "{micros}")?;
         }
-        if let Some((baseline, ratios)) = self.ratios(row) {
-            write!(f, "{ratios}   of {baseline}")?;
-            if let Some(goal) = row.case.goal {
-                let verdict = if ratios.median <= goal {
-                    "met"
-                } else {
-                    "MISSED"
-                };
-                write!(f, " (goal {goal:.2}: {verdict})")?;
-            }
+        if let Some(baseline) = &row.baseline
+            && let Some(ratio) = self.0.ratio(row, baseline)
+        {
+            write!(f, "{ratio}   of {baseline}")?;
+            write_verdict(f, row, ratio)?;
         }
-        if let Some(error) = &row.error {
-            write!(f, "   {error}")?;
+        if let Some(failure) = &row.failure {
+            let what = match (row.samples().next(), row.by) {
+                (Some(_), _) => "failed once",
+                (None, By::Us) => "FAILED",
+                (None, By::Peer) => "not measured",
+            };
+            write!(f, "   {what}: {}", failure.why)?;
         }
         writeln!(f)
     }
 }
 
-/// The width of the names' column.
-const WIDTH: usize = 36;
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f)?;
-        let (micros, ratio) = ("µs per stop (min..max)", "ratio (min..max)");
-        writeln!(f, "{:<WIDTH$}{micros:>26}{ratio:>26}", "case")?;
-        for row in &self.rows {
-            self.write_row(f, row)?;
-        }
-        for row in &self.rows {
-            row.write_facts(f)?;
-        }
-        Ok(())
-    }
+fn write_verdict(f: &mut fmt::Formatter<'_>, row: &Row, ratio: Spread) -> fmt::Result {
+    let Some(goal) = row.goal else {
+        return Ok(());
+    };
+    let verdict = if ratio.median <= goal {
+        "met"
+    } else {
+        "MISSED"
+    };
+    write!(f, " (goal {goal:.2}: {verdict})")
 }
 
-impl Row {
-    fn samples(&self) -> impl Iterator<Item = &Sample> {
-        self.rounds.iter().flatten()
-    }
-
-    fn write_facts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(first) = self.samples().next() else {
-            return Ok(());
-        };
-        for (index, (name, _)) in first.facts.iter().enumerate() {
-            let values = self
-                .samples()
-                .filter_map(|sample| Some(sample.facts.get(index)?.1));
-            if let Some(spread) = Spread::of(values) {
-                writeln!(f, "  {}: {name}:{spread}", self.case.name)?;
-            }
+fn write_facts(f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
+    let Some(first) = row.samples().next() else {
+        return Ok(());
+    };
+    for (name, _) in &first.facts {
+        let values = row.samples().filter_map(|sample| sample.fact(name));
+        if let Some(spread) = Spread::of(values) {
+            writeln!(f, "  {}: {name}:{spread}", row.name)?;
         }
-        Ok(())
     }
-}
-
-/// The median and the range of some numbers.
-#[derive(Clone, Copy, Debug)]
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Option<Spread> {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        Some(Spread {
-            median: *values.get(values.len() / 2)?,
-            min: *values.first()?,
-            max: *values.last()?,
-        })
-    }
+    Ok(())
 }
 
 impl fmt::Display for Spread {

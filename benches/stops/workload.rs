@@ -28,6 +28,8 @@ pub(crate) enum Workload {
     CallsElsewhere(u64),
     /// Uses the CPU up until it is killed.
     Hog,
+    /// Sleeps until it is killed.
+    Sleep,
     /// So many idle processes, children of one.
     IdleProcesses(u64),
     /// So many idle threads.
@@ -47,6 +49,7 @@ impl Workload {
             Workload::Calls(times) => ("calls", times),
             Workload::CallsElsewhere(times) => ("calls-elsewhere", times),
             Workload::Hog => ("hog", 0),
+            Workload::Sleep => ("sleep", 0),
             Workload::IdleProcesses(number) => ("idle-processes", number),
             Workload::IdleThreads(number) => ("idle-threads", number),
             Workload::Forks(times) => ("forks", times),
@@ -70,9 +73,13 @@ impl Workload {
                 let _ = machine::leave_this_cpu();
                 Workload::Calls(times).run();
             }
-            Workload::Hog => loop {
-                black_box(0);
-            },
+            Workload::Hog => {
+                crowds::die_with_parent();
+                loop {
+                    black_box(0);
+                }
+            }
+            Workload::Sleep => crowds::wait_for_ever(),
             Workload::IdleProcesses(number) => crowds::idle_processes(number),
             Workload::IdleThreads(number) => crowds::idle_threads(number),
             Workload::Forks(times) => crowds::forks(times),
@@ -103,6 +110,7 @@ pub(crate) fn run_if_asked() -> bool {
         "spin" => Workload::Spin(times).run(),
         "calls-elsewhere" => Workload::CallsElsewhere(times).run(),
         "hog" => Workload::Hog.run(),
+        "sleep" => Workload::Sleep.run(),
         "idle-processes" => Workload::IdleProcesses(times).run(),
         "idle-threads" => Workload::IdleThreads(times).run(),
         "forks" => Workload::Forks(times).run(),

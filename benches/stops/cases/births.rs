@@ -58,6 +58,10 @@ pub(super) const CASES: &[Case] = &[
         goal: Some(1.2),
         run: |plan| spawn(plan, 50 * MIB),
     },
+];
+
+/// These take long.
+pub(super) const LARGE: &[Case] = &[
     Case {
         name: FLOOR_SPAWN_LARGE,
         baseline: None,

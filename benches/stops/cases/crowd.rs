@@ -17,26 +17,43 @@ use crate::plan::Plan;
 use crate::sample::Sample;
 use crate::workload::Workload;
 
-const FLOOR_CROWD: &str = "floor + info, 200 busy tracees";
+const FLOOR_200: &str = "floor + info, 200 busy tracees";
+const FLOOR_1000: &str = "floor + info, 1000 busy tracees";
 
 pub(super) const CASES: &[Case] = &[
     Case {
-        name: FLOOR_CROWD,
+        name: FLOOR_200,
         baseline: None,
         goal: None,
-        run: bare,
+        run: |plan| bare(plan, 200),
     },
     Case {
         name: "tracehound, 200 pinned tasks",
-        baseline: Some(FLOOR_CROWD),
+        baseline: Some(FLOOR_200),
         goal: None,
-        run: pinned,
+        run: |plan| pinned(plan, 200),
     },
 ];
 
-fn bare(plan: &Plan) -> io::Result<Sample> {
+/// These take long.
+pub(super) const LARGE: &[Case] = &[
+    Case {
+        name: FLOOR_1000,
+        baseline: None,
+        goal: None,
+        run: |plan| bare(plan, 1_000),
+    },
+    Case {
+        name: "tracehound, 1000 pinned tasks",
+        baseline: Some(FLOOR_1000),
+        goal: None,
+        run: |plan| pinned(plan, 1_000),
+    },
+];
+
+fn bare(plan: &Plan, crowd: usize) -> io::Result<Sample> {
     let workload = Workload::Calls(plan.crowd_calls);
-    let held = (0..plan.crowd).map(|_| floor::spawn_held(workload));
+    let held = (0..crowd).map(|_| floor::spawn_held(workload));
     let mut pids = held.collect::<io::Result<Vec<_>>>()?;
     pids.sort_unstable();
     let progress = Progress::new(pids.len());
@@ -56,19 +73,19 @@ fn bare(plan: &Plan) -> io::Result<Sample> {
     Ok(progress.sample(start))
 }
 
-fn pinned(plan: &Plan) -> io::Result<Sample> {
+fn pinned(plan: &Plan, crowd: usize) -> io::Result<Sample> {
     host::with_tracer(&host::current_thread()?, async |tracer| {
         let (threads, descriptors) = (count_own("task"), count_own("fd"));
         let (mut tracees, mut children) = (Vec::new(), Vec::new());
-        for _ in 0..plan.crowd {
+        for _ in 0..crowd {
             let workload = Workload::Calls(plan.crowd_calls);
             let (tracee, child) = host::spawn(tracer, workload, ResumeMode::Syscall).await?;
             tracees.push(tracee);
             children.push(child);
         }
         let (more_threads, more_descriptors) = (count_own("task"), count_own("fd"));
-        let progress = Arc::new(Progress::new(plan.crowd));
-        let gate = Arc::new(Barrier::new(plan.crowd));
+        let progress = Arc::new(Progress::new(crowd));
+        let gate = Arc::new(Barrier::new(crowd));
         let start = Instant::now();
         let tasks: Vec<_> = tracees
             .into_iter()

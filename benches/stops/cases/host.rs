@@ -3,16 +3,12 @@
 use std::hint::black_box;
 use std::io::{self, BufRead, BufReader};
 use std::process;
-use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::runtime::{Builder, Runtime};
 use tracehound::{Child, Command, Event, PinnedError, ResumeMode, Tracee, Tracer};
 
 use crate::workload::{LOADER_PATH, Workload};
-
-/// A case that takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// A runtime with one thread.
 pub(super) fn current_thread() -> io::Result<Runtime> {
@@ -35,10 +31,7 @@ pub(super) fn with_tracer<T>(
 ) -> io::Result<T> {
     runtime.block_on(async {
         let tracer = Tracer::builder().threads(1).build()?;
-        let result = match tokio::time::timeout(LIMIT, work(&tracer)).await {
-            Ok(result) => result,
-            Err(elapsed) => Err(io::Error::other(elapsed)),
-        };
+        let result = work(&tracer).await;
         tracer.shutdown().await?;
         result
     })

@@ -7,13 +7,17 @@ mod hog;
 mod host;
 mod idle;
 mod memory;
+mod peers;
 mod pinned;
 mod step;
 mod strace;
 mod task;
 mod two_cpus;
+mod waiting;
 
 use std::io;
+
+use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
 use crate::sample::Sample;
@@ -31,36 +35,66 @@ pub(crate) struct Case {
     pub(crate) run: fn(&Plan) -> io::Result<Sample>,
 }
 
-/// All cases, in the order of the table and of each round.
-fn all() -> impl Iterator<Item = &'static Case> {
+/// Whose code a case runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum By {
+    /// The bare loops and tracehound.
+    Us,
+    /// Another tracer. It may be missing or fail here; that is told, and is no failure.
+    Peer,
+}
+
+/// A case, and what it is one of.
+#[derive(Clone, Copy)]
+pub(crate) struct Chosen {
+    pub(crate) case: &'static Case,
+    pub(crate) by: By,
+    /// It runs in each round, or in each third or fifth: a case that takes long.
+    pub(crate) every: usize,
+}
+
+/// All cases, in the order of the table and of each round. What is compared with each
+/// other must run in the same rounds.
+fn all() -> impl Iterator<Item = Chosen> {
     [
-        bare::CASES,
-        pinned::CASES,
-        task::CASES,
-        strace::CASES,
-        two_cpus::CASES,
-        hog::CASES,
-        step::CASES,
-        crowd::CASES,
-        idle::CASES,
-        births::CASES,
-        memory::CASES,
+        (bare::CASES, By::Us, 1),
+        (pinned::CASES, By::Us, 1),
+        (task::CASES, By::Us, 1),
+        (strace::CASES, By::Peer, 1),
+        (peers::CASES, By::Peer, 1),
+        (two_cpus::CASES, By::Us, 1),
+        (hog::CASES, By::Us, 1),
+        (step::CASES, By::Us, 1),
+        (crowd::CASES, By::Us, 1),
+        (crowd::LARGE, By::Us, 5),
+        (idle::CASES, By::Us, 5),
+        (waiting::CASES, By::Us, 5),
+        (births::CASES, By::Us, 3),
+        (births::LARGE, By::Us, 5),
+        (memory::CASES, By::Us, 3),
     ]
     .into_iter()
-    .flatten()
+    .flat_map(|(cases, by, every)| cases.iter().map(move |case| Chosen { case, by, every }))
 }
 
 /// The cases whose names contain one of the words, and what they are compared with; all
 /// if there are no words.
-pub(crate) fn selected(words: &[String]) -> Vec<&'static Case> {
+pub(crate) fn selected(words: &[String]) -> Vec<Chosen> {
     let named = |case: &Case| {
         words.is_empty() || words.iter().any(|word| case.name.contains(word.as_str()))
     };
     let baselines: Vec<&str> = all()
-        .filter(|case| named(case))
-        .filter_map(|case| case.baseline)
+        .filter(|chosen| named(chosen.case))
+        .filter_map(|chosen| chosen.case.baseline)
         .collect();
     all()
-        .filter(|case| named(case) || baselines.contains(&case.name))
+        .filter(|Chosen { case, .. }| named(case) || baselines.contains(&case.name))
         .collect()
+}
+
+/// The case of that name.
+pub(crate) fn find(name: &str) -> Option<&'static Case> {
+    all()
+        .map(|chosen| chosen.case)
+        .find(|case| case.name == name)
 }
