@@ -1,7 +1,7 @@
 //! Counts the stops of a program and all that it starts, and what one stop costs.
 //!
 //! ```text
-//! count [--remote] [--step] [--] COMMAND [ARG…]
+//! count [--remote] [--step] [--cpu N] [--] COMMAND [ARG…]
 //! ```
 //!
 //! Nothing is done at a stop, so the figure is what tracehound itself takes.
@@ -24,6 +24,9 @@ struct Args {
     /// Stop after each instruction, not at system calls
     #[arg(long)]
     step: bool,
+    /// Run the tracer thread and the command on this CPU alone
+    #[arg(long, value_name = "N")]
+    cpu: Option<usize>,
     /// The program to run and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -82,7 +85,12 @@ async fn run(args: &Args, report: Report) -> tracehound::Result<ExitStatus> {
     } else {
         ResumeMode::Syscall
     });
-    let tracer = Tracer::new()?;
+    let mut builder = Tracer::builder();
+    if let Some(cpu) = args.cpu {
+        builder.cpus([cpu]);
+        command.on_tracers_cpu(true);
+    }
+    let tracer = builder.build()?;
     if args.remote {
         let (tracee, mut child) = tracer.spawn(command).await?;
         watch_remotely(tracee, step, report);

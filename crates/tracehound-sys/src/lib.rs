@@ -7,6 +7,7 @@
 
 #![cfg(target_os = "linux")]
 
+pub mod cpu;
 mod fork_guard;
 mod id;
 pub mod memory;

@@ -168,6 +168,7 @@ pub struct Command {
     pub(crate) tracing: Tracing,
     pub(crate) mode: ResumeKind,
     pub(crate) before_exec: bool,
+    pub(crate) on_tracers_cpu: bool,
 }
 
 impl Command {
@@ -191,6 +192,7 @@ impl Command {
             tracing: Tracing::default(),
             mode: ResumeKind::Cont,
             before_exec: false,
+            on_tracers_cpu: false,
         }
     }
 
@@ -394,6 +396,20 @@ impl Command {
     /// this process has.
     pub fn stop_before_exec(&mut self, before: bool) -> &mut Self {
         self.before_exec = before;
+        self
+    }
+
+    /// Runs the program on the CPU of its tracer thread, and so all that it makes:
+    /// sched_setaffinity(2), before its first instruction. For a tracer with
+    /// [`cpus`](crate::TracerBuilder::cpus).
+    ///
+    /// A stop is then a switch from one thread to the other on one CPU, which is up to 2.5 times
+    /// cheaper than waking another CPU. But the program sees one CPU (`nproc` says 1), and all
+    /// its threads and processes share it with the tracer thread: one that has work for several
+    /// CPUs gets slower. [`guide::placement`](crate::guide::placement) says when it pays, and how
+    /// to undo it.
+    pub fn on_tracers_cpu(&mut self, on: bool) -> &mut Self {
+        self.on_tracers_cpu = on;
         self
     }
 

@@ -6,6 +6,7 @@ use tracehound_sys::ptrace::RegSet;
 use tracehound_sys::{Errno, Signal, Tid};
 
 pub use crate::explain::Privilege;
+use crate::placement::CpuRefusal;
 use crate::refusal::Refusal;
 
 /// The result of what tracehound does.
@@ -177,6 +178,16 @@ pub enum Error {
     #[error("no free signal to wake tracer threads with: {0}")]
     WakeSignal(#[source] Errno),
 
+    /// The [tracer threads](crate::TracerBuilder::cpus) cannot run on a CPU that was chosen for
+    /// them. [`allowed_cpus`](crate::allowed_cpus) tells on which they can.
+    #[error("tracer threads cannot run on CPU {cpu}: {reason}")]
+    CpuUnavailable {
+        /// The number of the CPU.
+        cpu: usize,
+        /// Why.
+        reason: CpuRefusal,
+    },
+
     /// A system call failed that fails only when the system is short of something.
     #[error("{call}: {source}")]
     System {
@@ -207,6 +218,7 @@ impl From<Error> for io::Error {
                     Error::TimedOut { .. } => io::ErrorKind::TimedOut,
                     Error::NoSuchSignal(_)
                     | Error::InvalidArgument(_)
+                    | Error::CpuUnavailable { .. }
                     | Error::NotASignalStop { .. } => io::ErrorKind::InvalidInput,
                     _ => io::ErrorKind::Other,
                 };

@@ -18,9 +18,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tracehound_sys::{Errno, Tid, thread};
+use tracehound_sys::{Tid, thread};
 
 use crate::error::{Error, Result};
+use crate::placement::start_thread;
 use crate::slot::Slot;
 
 /// How many threads read at the same time.
@@ -195,18 +196,13 @@ impl Guard {
 
     fn start(self: &Arc<Self>, name: &str, f: fn(&Guard)) -> Result<()> {
         let guard = Arc::clone(self);
-        let thread = std::thread::Builder::new()
-            .name(name.into())
-            .stack_size(STACK)
-            .spawn(move || {
-                // No handler of the host runs here.
-                thread::block_all_but(&[]);
-                f(&guard);
-            });
-        thread.map(drop).map_err(|error| Error::System {
-            call: "pthread_create",
-            source: Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EAGAIN as i32)),
-        })
+        let builder = std::thread::Builder::new().name(name.into());
+        let thread = start_thread(builder.stack_size(STACK), move || {
+            // No handler of the host runs here.
+            thread::block_all_but(&[]);
+            f(&guard);
+        });
+        thread.map(drop)
     }
 
     /// A reader thread.

@@ -54,6 +54,7 @@ pub mod errors {
         forked
         spawn
         wake_signal
+        cpu_unavailable
         unsupported
         not_configured
         architecture
@@ -63,6 +64,10 @@ pub mod errors {
 
 pub mod filters {
     #![doc = include_str!("../docs/filters.md")]
+}
+
+pub mod placement {
+    #![doc = include_str!("../docs/placement.md")]
 }
 
 pub mod open_questions {

@@ -23,10 +23,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::watch;
 use tracehound_sys::spawn::Launch;
-use tracehound_sys::{Errno, PerProcess, Pidfd, Tid, proc, thread};
+use tracehound_sys::{PerProcess, Pidfd, Tid, proc, thread};
 
 use crate::child::ChildCell;
 use crate::error::{Error, Result};
+use crate::placement::start_thread;
 use crate::shard::Shard;
 
 enum Job {
@@ -171,13 +172,8 @@ fn start() -> Result<Arc<Spawner>> {
         thread: Mutex::default(),
     });
     let own = Arc::clone(&spawner);
-    let thread = std::thread::Builder::new()
-        .name("tracehound-spawn".into())
-        .spawn(move || own.run())
-        .map_err(|error| Error::System {
-            call: "pthread_create",
-            source: Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EAGAIN as i32)),
-        })?;
+    let builder = std::thread::Builder::new().name("tracehound-spawn".into());
+    let thread = start_thread(builder, move || own.run())?;
     *spawner
         .thread
         .lock()

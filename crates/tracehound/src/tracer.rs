@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tracehound_sys::cpu::CPUS_MAX;
 use tracehound_sys::spawn::Launch;
 use tracehound_sys::wake::WakeSignal;
 use tracehound_sys::{ForkGuard, Signal, Tid, proc, seccomp};
@@ -30,6 +31,7 @@ use crate::tracee::Tracee;
 pub struct TracerBuilder {
     threads: usize,
     wake_signal: Option<Signal>,
+    cpus: Option<Vec<usize>>,
 }
 
 impl TracerBuilder {
@@ -48,14 +50,32 @@ impl TracerBuilder {
         self
     }
 
+    /// The CPUs of the tracer threads, one for each in turn: of `n` CPUs, thread `i` runs on
+    /// number `i % n` and on no other (sched_setaffinity(2)). Without it the scheduler places
+    /// them. [`allowed_cpus`](crate::allowed_cpus) tells which there are, and
+    /// [`guide::placement`](crate::guide::placement) what to choose.
+    ///
+    /// Only the tracer threads are confined, none of the host's. But threads and processes that
+    /// a pinned task starts itself inherit its CPU.
+    pub fn cpus(&mut self, cpus: impl IntoIterator<Item = usize>) -> &mut Self {
+        // More than that are no use, whatever is given.
+        self.cpus = Some(cpus.into_iter().take(CPUS_MAX).collect());
+        self
+    }
+
     /// Starts the tracer; see [`Tracer::new`].
     ///
     /// # Errors
     ///
-    /// As [`Tracer::new`]; [`Error::InvalidArgument`] for no threads.
+    /// As [`Tracer::new`]; [`Error::InvalidArgument`] for no threads, or a list without a CPU;
+    /// [`Error::CpuUnavailable`] for a [CPU](TracerBuilder::cpus) that is not there or not
+    /// allowed, of those that the threads need.
     pub fn build(&self) -> Result<Tracer> {
         if self.threads == 0 {
             return Err(Error::InvalidArgument("a tracer needs a thread"));
+        }
+        if self.cpus.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Error::InvalidArgument("tracer threads need a CPU"));
         }
         check_kernel()?;
         let signal = WakeSignal::claim(self.wake_signal).map_err(Error::WakeSignal)?;
@@ -65,9 +85,10 @@ impl TracerBuilder {
         })?;
         let fork_guard = Arc::new(fork_guard);
         let user = spawner::User::new()?;
-        let shard = |own: &Weak<Handles>| {
+        let mut cpus = self.cpus.iter().flatten().copied().cycle();
+        let mut shard = |own: &Weak<Handles>| {
             let guard = Arc::clone(&fork_guard);
-            Arc::new(Shard::new(signal, guard, own.clone()))
+            Arc::new(Shard::new(signal, cpus.next(), guard, own.clone()))
         };
         let handles = Arc::new_cyclic(|own| Handles {
             first: shard(own),
@@ -235,6 +256,7 @@ impl Tracer {
         TracerBuilder {
             threads: 1,
             wake_signal: None,
+            cpus: None,
         }
     }
 
@@ -253,6 +275,8 @@ impl Tracer {
     /// # Errors
     ///
     /// [`Error::NotConfigured`] for a [filter](Command::trace_syscalls) that the kernel lacks.
+    /// [`Error::InvalidArgument`] for a program that is to run [on the tracer's
+    /// CPU](Command::on_tracers_cpu) where the tracer threads have none.
     /// [`Error::Spawn`] with the `io::Error` that std gives: a missing program, a
     /// directory that is not there, a string with a NUL byte. [`Error::NotPermitted`]
     /// where ptrace(2) is forbidden.
@@ -284,6 +308,11 @@ impl Tracer {
                 option: "CONFIG_SECCOMP_FILTER",
             });
         }
+        if command.on_tracers_cpu && self.handles.first.cpu().is_none() {
+            return Err(Error::InvalidArgument(
+                "on_tracers_cpu needs a tracer whose threads have CPUs: TracerBuilder::cpus",
+            ));
+        }
         let (program, pipes) = command.prepare().map_err(Error::Spawn)?;
         if !pipes.is_empty() && Handle::try_current().is_err() {
             return Err(Error::InvalidArgument(
@@ -309,6 +338,7 @@ impl Tracer {
                 prefetch: command.tracing.prefetch,
                 rule: command.tracing.rule(),
                 before_exec: command.before_exec,
+                on_tracers_cpu: command.on_tracers_cpu,
                 kill_on_drop: command.kills_on_drop(),
                 tree,
                 reply,

@@ -19,6 +19,7 @@ use crate::child::ChildCell;
 use crate::error::{Error, Result};
 use crate::event::{Event, Started};
 use crate::filter::FilterRule;
+use crate::placement;
 use crate::refusal::explain;
 use crate::slot::{Heritage, Slot, StopClass};
 use crate::tracee::Tracee;
@@ -34,6 +35,8 @@ pub(crate) struct LaunchPlan {
     pub(crate) rule: Option<FilterRule>,
     /// Hold it at the entry of its execve.
     pub(crate) before_exec: bool,
+    /// It runs on the CPU of the tracer thread.
+    pub(crate) on_tracers_cpu: bool,
     /// It is killed when its handle is dropped.
     pub(crate) kill_on_drop: bool,
     /// Run this logic for it and what comes of it.
@@ -117,8 +120,14 @@ impl Local {
     }
 
     fn seize_launch(&self, tid: Tid, plan: LaunchPlan) {
-        if let Err(errno) = ptrace::seize(tid, plan.options) {
-            let error = explain(tid, errno);
+        // First: it has not changed its user yet, and the kernel would refuse another's.
+        let placed = match plan.on_tracers_cpu {
+            true => placement::fetch(tid),
+            false => Ok(()),
+        };
+        let seized = placed
+            .and_then(|()| ptrace::seize(tid, plan.options).map_err(|errno| explain(tid, errno)));
+        if let Err(error) = seized {
             plan.launch.abort();
             let _ = plan.reply.send(Err(error));
             return;

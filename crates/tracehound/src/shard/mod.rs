@@ -79,6 +79,8 @@ pub(crate) struct Shard {
     id: u64,
     queue: Mutex<Queue>,
     interrupter: Interrupter,
+    /// The one that the thread is confined to.
+    cpu: Option<usize>,
     /// Those of the thread, and of the tasks that wait for it.
     yields: Yields,
     fork_guard: Arc<ForkGuard>,
@@ -108,6 +110,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 impl Shard {
     pub(crate) fn new(
         signal: WakeSignal,
+        cpu: Option<usize>,
         fork_guard: Arc<ForkGuard>,
         handles: Weak<Handles>,
     ) -> Self {
@@ -118,6 +121,7 @@ impl Shard {
                 closed: false,
             }),
             interrupter: Interrupter::new(signal),
+            cpu,
             yields: Yields::new(),
             fork_guard,
             handles,
@@ -223,6 +227,11 @@ impl Shard {
         self.interrupter.thread()
     }
 
+    /// The CPU that was chosen for the tracer thread.
+    pub(crate) fn cpu(&self) -> Option<usize> {
+        self.cpu
+    }
+
     /// From the next wait on, what the dead have used is asked for. Before an operation is
     /// queued, which ends the present wait.
     pub(crate) fn want_usage(&self) {
@@ -292,6 +301,7 @@ impl fmt::Debug for Shard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shard")
             .field("thread", &self.thread())
+            .field("cpu", &self.cpu)
             .field("tracees", &self.load())
             .finish()
     }

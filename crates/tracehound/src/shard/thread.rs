@@ -1,6 +1,6 @@
 //! The tracer thread itself: its start, what it blocks, its end.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use tokio::runtime::Handle;
@@ -8,6 +8,7 @@ use tracehound_sys::{Signal, thread};
 
 use super::{Shard, reaper};
 use crate::error::{Error, Result};
+use crate::placement::{self, start_thread};
 
 /// Marks the thread's end, however it comes.
 struct ThreadEnd(Arc<Shard>);
@@ -19,35 +20,40 @@ impl Drop for ThreadEnd {
     }
 }
 
-/// Starts the tracer thread of a shard.
+/// Starts the tracer thread of a shard, on its CPU if it has one.
 ///
 /// It blocks every signal but the wake signal and SIGCHLD, so that no handler of the host
 /// runs there. (A blocked SIGCHLD would be queued at every stop, and interrupt the host's
 /// other threads.)
 pub(crate) fn start(shard: &Arc<Shard>, runtime: Option<Handle>) -> Result<JoinHandle<()>> {
-    let shard = Arc::clone(shard);
-    std::thread::Builder::new()
-        .name("tracehound".into())
-        .spawn(move || {
-            let end = ThreadEnd(Arc::clone(&shard));
-            let wake = shard.interrupter().signal();
-            thread::block_all_but(&[wake, Signal::SIGCHLD]);
-            // So that a blocking executor inside a pinned task is refused.
-            let guard = futures::executor::enter();
-            match runtime {
-                Some(runtime) => runtime.block_on(async { reaper::run(&shard) }),
-                None => reaper::run(&shard),
-            }
-            drop(guard);
-            drop(end);
-        })
-        .map_err(|error| Error::System {
-            call: "pthread_create",
-            source: tracehound_sys::Errno::from_raw(error.raw_os_error().unwrap_or(libc_eagain())),
-        })
+    let own = Arc::clone(shard);
+    let (place, placed) = mpsc::channel();
+    let builder = std::thread::Builder::new().name("tracehound".into());
+    let thread = start_thread(builder, move || {
+        let end = ThreadEnd(Arc::clone(&own));
+        let confined = own.cpu().map_or(Ok(()), placement::confine_to);
+        let is_placed = confined.is_ok();
+        // Without a CPU nobody waits for this.
+        let _ = place.send(confined);
+        if is_placed {
+            run(&own, runtime);
+        }
+        drop(end);
+    })?;
+    if shard.cpu().is_some() {
+        placed.recv().map_err(|_| Error::Shutdown)??;
+    }
+    Ok(thread)
 }
 
-/// What pthread_create(3) says when there are too many threads.
-const fn libc_eagain() -> i32 {
-    tracehound_sys::Errno::EAGAIN as i32
+fn run(shard: &Arc<Shard>, runtime: Option<Handle>) {
+    let wake = shard.interrupter().signal();
+    thread::block_all_but(&[wake, Signal::SIGCHLD]);
+    // So that a blocking executor inside a pinned task is refused.
+    let guard = futures::executor::enter();
+    match runtime {
+        Some(runtime) => runtime.block_on(async { reaper::run(shard) }),
+        None => reaper::run(shard),
+    }
+    drop(guard);
 }
