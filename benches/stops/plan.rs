@@ -23,6 +23,10 @@ pub(crate) struct Args {
     /// Writes all samples to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Draws one tracee's stops to this file, and measures only what is drawn if no word
+    /// asks for more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
     /// Measures nothing: takes the samples of that file
     #[arg(long, value_name = "FILE")]
     pub(crate) from: Option<PathBuf>,
@@ -58,6 +62,8 @@ pub(crate) struct Plan {
     pub(crate) look: Duration,
     /// Which cases: see [`Args::words`].
     pub(crate) words: Vec<String>,
+    /// Whether there will be a drawing.
+    pub(crate) draws: bool,
 }
 
 impl Plan {
@@ -82,6 +88,7 @@ impl Plan {
             attaches: 3,
             look: Duration::from_millis((calls / 10).clamp(50, 1_000)),
             words: args.words.clone(),
+            draws: args.svg.is_some(),
         }
     }
 }
