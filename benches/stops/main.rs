@@ -1,7 +1,7 @@
 //! What a stop costs: tracehound beside bare loops and its peers, in one run.
 //!
 //!     cargo bench                                  # all cases
-//!     cargo bench --bench stops -- --quick         # fewer rounds and calls
+//!     cargo bench --bench stops -- --quick         # fewer rounds, calls and cases
 //!     cargo bench --bench stops -- pinned crowd    # the cases whose names contain a
 //!                                                  # word, and their baselines
 //!     cargo bench --bench stops -- --json FILE     # writes all samples

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use crate::cases::bare::FLOOR;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, Scope};
 use crate::sample::Sample;
 
 /// Something to measure.
@@ -121,24 +121,26 @@ fn all() -> impl Iterator<Item = Chosen> {
 /// The cases that the plan asks for, and what they are compared with.
 pub(crate) fn selected(plan: &Plan) -> Vec<Chosen> {
     let baselines: Vec<&str> = all()
-        .filter(|chosen| is_selected(plan, chosen.case))
+        .filter(|chosen| is_selected(plan, chosen))
         .filter_map(|chosen| chosen.case.baseline)
         .collect();
     all()
-        .filter(|Chosen { case, .. }| is_selected(plan, case) || baselines.contains(&case.name))
+        .filter(|chosen| is_selected(plan, chosen) || baselines.contains(&chosen.case.name))
         .collect()
 }
 
-fn is_selected(plan: &Plan, case: &Case) -> bool {
-    if plan.words.is_empty() && plan.draws {
-        return drawn().any(|drawn| drawn.name == case.name);
+fn is_selected(plan: &Plan, chosen: &Chosen) -> bool {
+    let name = chosen.case.name;
+    match plan.scope {
+        Scope::Named => plan.words.iter().any(|word| name.contains(word.as_str())),
+        Scope::Drawn => drawn().any(|drawn| drawn.name == name),
+        Scope::Quick => chosen.every <= QUICK,
+        Scope::All => true,
     }
-    plan.words.is_empty()
-        || plan
-            .words
-            .iter()
-            .any(|word| case.name.contains(word.as_str()))
 }
+
+/// A look in a few seconds leaves out what does not run in each third round at least.
+const QUICK: usize = 3;
 
 /// The case of that name.
 pub(crate) fn find(name: &str) -> Option<&'static Case> {
