@@ -1,11 +1,13 @@
 //! What a stop costs: tracehound beside bare loops and its peers, in one run.
 //!
 //!     cargo bench                                  # all cases
-//!     cargo bench --bench stops -- --quick         # fewer rounds and calls
+//!     cargo bench --bench stops -- --quick         # fewer rounds, calls and cases
 //!     cargo bench --bench stops -- pinned crowd    # the cases whose names contain a
 //!                                                  # word, and their baselines
 //!     cargo bench --bench stops -- --json FILE     # writes all samples
 //!     cargo bench --bench stops -- --from FILE     # prints the table of such a file
+//!     cargo bench --bench stops -- --svg stops.svg # the README's drawing (with `--from`
+//!                                                  # too); paths begin in `benches`
 //!     TRACEHOUND_BENCH_QUICK=1 cargo bench
 //!
 //! Everything is pinned to one CPU, where a stop is cheapest and varies least. Times
@@ -21,6 +23,7 @@
 
 mod cases;
 mod crowds;
+mod drawing;
 mod floor;
 mod isolated;
 mod machine;
@@ -74,6 +77,9 @@ fn report(args: &Args, plan: &Plan) -> io::Result<Results> {
     if let Some(path) = &args.json {
         results.write(path)?;
     }
+    if let Some(path) = &args.svg {
+        drawing::write(&results, path)?;
+    }
     Ok(results)
 }
 
@@ -89,7 +95,7 @@ fn answer(name: &str, plan: &Plan) -> ExitCode {
 }
 
 fn measure(plan: &Plan) -> Results {
-    let chosen = cases::selected(&plan.words);
+    let chosen = cases::selected(plan);
     let mut results = Results::new(&chosen, plan);
     println!("{}", results.machine);
     match machine::pin() {

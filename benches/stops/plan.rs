@@ -11,7 +11,8 @@ use clap::Parser;
 pub(crate) struct Args {
     /// Only cases whose name contains one of these words
     pub(crate) words: Vec<String>,
-    /// A look in a few seconds: less exact
+    /// A look in a few seconds: less exact, and without the cases that take long if no
+    /// word asks for them
     #[arg(long, env = "TRACEHOUND_BENCH_QUICK")]
     quick: bool,
     /// How often each case runs
@@ -23,6 +24,10 @@ pub(crate) struct Args {
     /// Writes all samples to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Draws one tracee's stops to this file, and measures only what is drawn if no word
+    /// asks for more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
     /// Measures nothing: takes the samples of that file
     #[arg(long, value_name = "FILE")]
     pub(crate) from: Option<PathBuf>,
@@ -56,8 +61,34 @@ pub(crate) struct Plan {
     pub(crate) attaches: u64,
     /// How long the CPU time of a tracer that waits is looked at.
     pub(crate) look: Duration,
-    /// Which cases: see [`Args::words`].
+    /// See [`Scope::Named`].
     pub(crate) words: Vec<String>,
+    /// Which cases.
+    pub(crate) scope: Scope,
+}
+
+/// Which cases run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Scope {
+    /// Those that have one of the words in their name.
+    Named,
+    /// Those of the drawing.
+    Drawn,
+    /// Those that do not take long.
+    Quick,
+    /// All.
+    All,
+}
+
+impl Scope {
+    fn new(args: &Args) -> Self {
+        match (args.words.is_empty(), &args.svg, args.quick) {
+            (false, ..) => Scope::Named,
+            (true, Some(_), _) => Scope::Drawn,
+            (true, None, true) => Scope::Quick,
+            (true, None, false) => Scope::All,
+        }
+    }
 }
 
 impl Plan {
@@ -82,6 +113,7 @@ impl Plan {
             attaches: 3,
             look: Duration::from_millis((calls / 10).clamp(50, 1_000)),
             words: args.words.clone(),
+            scope: Scope::new(args),
         }
     }
 }

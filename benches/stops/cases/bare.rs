@@ -9,7 +9,7 @@ use crate::sample::Sample;
 use crate::workload::Workload;
 
 /// The loop that only waits and resumes.
-pub(super) const FLOOR: &str = "floor";
+pub(crate) const FLOOR: &str = "floor";
 /// The loop that asks at each stop which system call it is.
 pub(super) const FLOOR_INFO: &str = "floor + info";
 

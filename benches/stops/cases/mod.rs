@@ -19,7 +19,9 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Plan;
+pub(crate) use crate::cases::bare::FLOOR;
+
+use crate::plan::{Plan, Scope};
 use crate::sample::Sample;
 
 /// Something to measure.
@@ -53,6 +55,45 @@ pub(crate) struct Chosen {
     pub(crate) every: usize,
 }
 
+/// A case that is drawn: a lone tracee on the tracer's CPU.
+pub(crate) struct Drawn {
+    pub(crate) name: &'static str,
+    pub(crate) label: &'static str,
+    /// A bare loop, and no tracer that anybody would use.
+    pub(crate) is_loop: bool,
+}
+
+/// The cases that are drawn, in this order.
+pub(crate) fn drawn() -> impl Iterator<Item = &'static Drawn> {
+    const fn bar(name: &'static str, label: &'static str) -> Drawn {
+        Drawn {
+            name,
+            label,
+            is_loop: false,
+        }
+    }
+    const fn bare(name: &'static str, label: &'static str) -> Drawn {
+        Drawn {
+            name,
+            label,
+            is_loop: true,
+        }
+    }
+    const DRAWN: &[Drawn] = &[
+        bare(FLOOR, "bare loop"),
+        bare(bare::FLOOR_INFO, "bare loop that asks which call it is"),
+        bar(pinned::PINNED, "tracehound, pinned task"),
+        bar(task::CURRENT_THREAD, "tracehound, task, current-thread"),
+        bar(task::MULTI_THREAD, "tracehound, task, multi-thread"),
+        bar(strace::STRACE, strace::STRACE),
+        bar(peers::SAFEPTRACE_SYNC, peers::SAFEPTRACE_SYNC),
+        bar(peers::SAFEPTRACE, peers::SAFEPTRACE),
+        bar(peers::PETE_BUSY, peers::PETE_BUSY),
+        bar(peers::PETE, peers::PETE),
+    ];
+    DRAWN.iter()
+}
+
 /// All cases, in the order of the table and of each round. What is compared with each
 /// other must run in the same rounds.
 fn all() -> impl Iterator<Item = Chosen> {
@@ -77,20 +118,29 @@ fn all() -> impl Iterator<Item = Chosen> {
     .flat_map(|(cases, by, every)| cases.iter().map(move |case| Chosen { case, by, every }))
 }
 
-/// The cases whose names contain one of the words, and what they are compared with; all
-/// if there are no words.
-pub(crate) fn selected(words: &[String]) -> Vec<Chosen> {
-    let named = |case: &Case| {
-        words.is_empty() || words.iter().any(|word| case.name.contains(word.as_str()))
-    };
+/// The cases that the plan asks for, and what they are compared with.
+pub(crate) fn selected(plan: &Plan) -> Vec<Chosen> {
     let baselines: Vec<&str> = all()
-        .filter(|chosen| named(chosen.case))
+        .filter(|chosen| is_selected(plan, chosen))
         .filter_map(|chosen| chosen.case.baseline)
         .collect();
     all()
-        .filter(|Chosen { case, .. }| named(case) || baselines.contains(&case.name))
+        .filter(|chosen| is_selected(plan, chosen) || baselines.contains(&chosen.case.name))
         .collect()
 }
+
+fn is_selected(plan: &Plan, chosen: &Chosen) -> bool {
+    let name = chosen.case.name;
+    match plan.scope {
+        Scope::Named => plan.words.iter().any(|word| name.contains(word.as_str())),
+        Scope::Drawn => drawn().any(|drawn| drawn.name == name),
+        Scope::Quick => chosen.every <= QUICK,
+        Scope::All => true,
+    }
+}
+
+/// A look in a few seconds leaves out what does not run in each third round at least.
+const QUICK: usize = 3;
 
 /// The case of that name.
 pub(crate) fn find(name: &str) -> Option<&'static Case> {

@@ -20,10 +20,10 @@ use crate::plan::Plan;
 use crate::sample::Sample;
 use crate::workload::{LOADER_PATH, Workload};
 
-const SAFEPTRACE_SYNC: &str = "safeptrace 0.4, synchronous";
-const SAFEPTRACE: &str = "safeptrace 0.5, async";
-const PETE: &str = "pete 0.13";
-const PETE_BUSY: &str = "pete 0.13, never sleeping";
+pub(super) const SAFEPTRACE_SYNC: &str = "safeptrace 0.4, synchronous";
+pub(super) const SAFEPTRACE: &str = "safeptrace 0.5, async";
+pub(super) const PETE: &str = "pete 0.13";
+pub(super) const PETE_BUSY: &str = "pete 0.13, never sleeping";
 
 pub(super) const CASES: &[Case] = &[
     Case {

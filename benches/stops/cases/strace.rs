@@ -10,8 +10,10 @@ use crate::plan::Plan;
 use crate::sample::Sample;
 use crate::workload::{LOADER_PATH, Workload};
 
+pub(super) const STRACE: &str = "strace -f -o /dev/null";
+
 pub(super) const CASES: &[Case] = &[Case {
-    name: "strace -f -o /dev/null",
+    name: STRACE,
     baseline: Some(FLOOR),
     goal: None,
     run,

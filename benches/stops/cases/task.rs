@@ -13,9 +13,12 @@ use crate::cases::{Case, host};
 use crate::sample::Sample;
 use crate::workload::Workload;
 
+pub(super) const CURRENT_THREAD: &str = "tracehound, task, current-thread";
+pub(super) const MULTI_THREAD: &str = "tracehound, task, multi-thread";
+
 pub(super) const CASES: &[Case] = &[
     Case {
-        name: "tracehound, task, current-thread",
+        name: CURRENT_THREAD,
         baseline: Some(FLOOR),
         goal: Some(1.6),
         run: |plan| {
@@ -27,7 +30,7 @@ pub(super) const CASES: &[Case] = &[
         },
     },
     Case {
-        name: "tracehound, task, multi-thread",
+        name: MULTI_THREAD,
         baseline: Some(FLOOR),
         goal: Some(1.6),
         run: |plan| {
