@@ -521,7 +521,9 @@ impl Spawn {
             return Err(Error::Shutdown);
         };
         let launch = Arc::clone(&plan.launch);
-        self.shard.run(move |local| local.expect_launch(plan))?;
+        // The child wakes it, or its failure.
+        self.shard
+            .run_with_the_next(move |local| local.expect_launch(plan))?;
         if let Err(error) = spawner::launch(Arc::clone(&launch), Arc::clone(&self.shard)) {
             launch.abort();
             self.shard.interrupter().interrupt();

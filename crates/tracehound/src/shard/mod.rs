@@ -150,6 +150,12 @@ impl Shard {
 
     /// Queues an operation and wakes the thread.
     pub(crate) fn push(&self, op: Op) -> Result<()> {
+        self.queue_up(op)?;
+        self.interrupter.interrupt();
+        Ok(())
+    }
+
+    fn queue_up(&self, op: Op) -> Result<()> {
         if self.fork_guard.is_forked() {
             return Err(Error::Forked);
         }
@@ -158,8 +164,6 @@ impl Shard {
             return Err(Error::Shutdown);
         }
         queue.ops.push(op);
-        drop(queue);
-        self.interrupter.interrupt();
         Ok(())
     }
 
@@ -170,6 +174,15 @@ impl Shard {
             return local::with(f).ok_or(Error::Shutdown);
         }
         self.push(Op::Call(Box::new(f)))
+    }
+
+    /// As [`run`](Shard::run), but the thread is not woken for it: somebody is about to do
+    /// that.
+    pub(crate) fn run_with_the_next(&self, f: impl FnOnce(&Local) + Send + 'static) -> Result<()> {
+        if self.is_current() {
+            return local::with(f).ok_or(Error::Shutdown);
+        }
+        self.queue_up(Op::Call(Box::new(f)))
     }
 
     /// Runs a closure on the tracer thread and gives what it returns.
