@@ -384,6 +384,7 @@ impl Slot {
     /// Resumes with the slot locked. On the tracer thread only.
     pub(crate) fn resume_locked(self: &Arc<Self>, state: &mut State, action: Action) {
         self.enter_rotation();
+        self.shard.counters().resumes.add_one();
         let result = match action {
             Action::Listen => ptrace::listen(self.tid()),
             Action::Resume(how, signal) => ptrace::resume(self.tid(), how, signal),
@@ -417,6 +418,7 @@ impl Slot {
         let mut state = self.lock();
         let tid = self.tid();
         state.check_held(tid)?;
+        self.shard.counters().requests.add_one();
         f(tid).map_err(|errno| match errno {
             Errno::ESRCH => {
                 state.phase = Phase::Dying;

@@ -44,6 +44,7 @@ use tracehound_sys::wake::{Interrupter, WakeSignal};
 use tracehound_sys::{ForkGuard, Tid, Usage};
 
 use crate::error::{Error, Result};
+use crate::metrics::Counters;
 use crate::pace::{self, LOOKS, LOOKS_AT_ONCE, Patience, Yields};
 use crate::slot::{Action, Slot};
 use crate::tracer::Handles;
@@ -69,6 +70,8 @@ pub(crate) enum Op {
 
 struct Queue {
     ops: Vec<Op>,
+    /// When the first of them came.
+    since: Option<Instant>,
     /// The thread has ended, or is about to and takes no more.
     closed: bool,
 }
@@ -83,6 +86,7 @@ pub(crate) struct Shard {
     cpu: Option<usize>,
     /// Those of the thread, and of the tasks that wait for it.
     yields: Yields,
+    counters: Counters,
     fork_guard: Arc<ForkGuard>,
     /// What every handle keeps alive.
     handles: Weak<Handles>,
@@ -118,11 +122,13 @@ impl Shard {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             queue: Mutex::new(Queue {
                 ops: Vec::new(),
+                since: None,
                 closed: false,
             }),
             interrupter: Interrupter::new(signal),
             cpu,
             yields: Yields::new(),
+            counters: Counters::default(),
             fork_guard,
             handles,
             load: AtomicUsize::new(0),
@@ -163,6 +169,7 @@ impl Shard {
         if queue.closed {
             return Err(Error::Shutdown);
         }
+        queue.since.get_or_insert_with(Instant::now);
         queue.ops.push(op);
         Ok(())
     }
@@ -263,9 +270,20 @@ impl Shard {
         self.load.load(Ordering::Relaxed)
     }
 
-    /// Takes what was queued.
+    /// Takes what was queued. On the tracer thread.
     fn take_ops(&self, into: &mut Vec<Op>) {
-        std::mem::swap(&mut self.queue().ops, into);
+        let mut queue = self.queue();
+        std::mem::swap(&mut queue.ops, into);
+        let since = queue.since.take();
+        drop(queue);
+        if let Some(since) = since {
+            self.counters.delay(since.elapsed());
+        }
+    }
+
+    /// What the tracer thread counts.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Refuses everything from now on; gives what had been queued.

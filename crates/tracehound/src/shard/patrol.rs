@@ -270,6 +270,7 @@ impl Local {
     }
 
     fn blame_host(&self, tid: Tid) {
+        self.shard.counters().lost.add_one();
         if self.patrol.blamed.replace(true) {
             tracing::debug!(%tid, "a report was taken by a wait elsewhere in this process");
             return;

@@ -123,6 +123,7 @@ pub(super) fn run(shard: &Arc<Shard>) {
 fn attend(local: &Local) -> bool {
     let asked = local.shard.interrupter().acknowledge();
     if asked {
+        local.shard.counters().wakes.add_one();
         local.run_ops();
         local.poll_launches();
     }

@@ -26,6 +26,7 @@ impl Local {
             WaitStatus::Stopped(status) => self.stopped(report.tid, status),
             WaitStatus::Dead(status) => {
                 let usage = report.usage;
+                self.shard.counters().deaths.add_one();
                 self.dead(report.tid, Death { status, usage });
             }
             // Job control of untraced children: not waited for.
@@ -43,12 +44,16 @@ impl Local {
             StopKind::Exec | StopKind::Exit | StopKind::Signal(Signal::SIGSEGV) => {
                 self.stopped(report.tid, status);
             }
-            kind => self.stop_of(slot, kind),
+            kind => {
+                self.shard.counters().stop(kind);
+                self.stop_of(slot, kind);
+            }
         }
     }
 
     pub(super) fn stopped(&self, tid: Tid, status: StopStatus) {
         let kind = status.kind();
+        self.shard.counters().stop(kind);
         if kind == StopKind::Exec {
             self.exec(tid);
             return;
@@ -93,6 +98,7 @@ impl Local {
     /// A request failed that has no reason to: the stop is handed out all the same, so
     /// that the tracee is not left in it.
     fn unexplained(&self, slot: &Arc<Slot>, kind: StopKind, errno: Errno) {
+        self.shard.counters().unexplained.add_one();
         tracing::warn!(tid = %slot.tid(), ?kind, %errno, "cannot explain a stop");
         let unknown = Event::Unknown(Unknown {
             event: 0,
