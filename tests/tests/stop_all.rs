@@ -289,7 +289,8 @@ async fn a_stop_that_is_dropped_freezes_nobody() {
 async fn one_thread_alone() {
     let ward = with_threads(9).await;
     let pid = ward.pid();
-    let tracer = new_tracer();
+    // The rest has to come to the tracer thread that has the one.
+    let tracer = builder().threads(4).build().expect("a tracer");
     let others = |chosen: Tid| tasks(pid).into_iter().filter(move |&tid| tid != chosen);
     for chosen in tasks(pid) {
         let mut thread = soon("attach", tracer.attach_thread(chosen))
