@@ -9,7 +9,7 @@ use futures::StreamExt;
 use tracehound::{Command, Stdio, Tracer};
 use tracehound_sys::Tid;
 
-use crate::{soon, until};
+use crate::{place, soon, until};
 
 /// Another program of this package.
 ///
@@ -45,7 +45,7 @@ pub async fn trace_births(tracer: &Tracer) {
     let (born, ended) = (Arc::clone(&births), Arc::clone(&ends));
     let mut command = Command::new(sibling("sleeper"));
     command.args(["births", "10"]).stdout(Stdio::null());
-    let traced = tracer.trace(command, move |mut tracee| {
+    let traced = tracer.trace(place(&mut command), move |mut tracee| {
         let (births, ends) = (Arc::clone(&born), Arc::clone(&ended));
         async move {
             while let Some(event) = tracee.next().await {

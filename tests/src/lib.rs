@@ -4,6 +4,7 @@
 mod family;
 mod host;
 mod observe;
+mod placement;
 mod places;
 mod random;
 mod ward;
@@ -18,6 +19,7 @@ use tracehound_sys::{Tid, proc};
 pub use family::{Family, History};
 pub use host::{dispositions, set_action, sibling, stays_asleep, thread_file, trace_births};
 pub use observe::{end, if_there_is, line, lines, next_event, next_mark, start, to_the_end};
+pub use placement::{builder, new_tracer, place};
 pub use places::{in_a_task, in_place, pinned};
 pub use random::Random;
 pub use ward::Ward;

@@ -5,7 +5,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::ChildStdout;
 use tracehound::{Child, Command, Event, Tracee};
 
-use crate::soon;
+use crate::{place, soon};
 
 /// A command for the puppet with these arguments, its output piped.
 #[macro_export]
@@ -14,6 +14,7 @@ macro_rules! puppet {
         let mut command = $crate::tracehound::Command::new(env!("CARGO_BIN_EXE_puppet"));
         $(command.arg($arg.to_string());)*
         command.stdout($crate::tracehound::Stdio::piped());
+        $crate::place(&mut command);
         command
     }};
 }
@@ -55,7 +56,7 @@ macro_rules! wait {
 ///
 /// If it cannot be started, or its first event is another one.
 pub async fn start(tracer: &tracehound::Tracer, command: &mut Command) -> (Tracee, Child) {
-    let spawned = soon("spawn", tracer.spawn(command)).await;
+    let spawned = soon("spawn", tracer.spawn(place(command))).await;
     let (mut tracee, child) = spawned.expect("spawn");
     next!(tracee, Event::Started(_));
     (tracee, child)

@@ -6,7 +6,7 @@ use std::future::Future;
 use tokio::task::JoinError;
 use tracehound::{Command, PinnedError, Tracer};
 
-use crate::{soon, start};
+use crate::{new_tracer, soon, start};
 
 /// Makes three tests of each `async fn(Tracer)` of the calling module: in a task of a
 /// multi-thread runtime, on a current-thread one, and pinned on the tracer thread.
@@ -45,7 +45,7 @@ where
     F: FnOnce(Tracer) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let done = soon("the test", tokio::spawn(test(tracer.clone()))).await;
     done.unwrap_or_else(|error: JoinError| std::panic::resume_unwind(error.into_panic()));
     soon("shutdown", tracer.shutdown()).await.expect("shutdown");
@@ -61,7 +61,7 @@ where
     F: FnOnce(Tracer) -> Fut,
     Fut: Future<Output = ()>,
 {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     soon("the test", test(tracer.clone())).await;
     soon("shutdown", tracer.shutdown()).await.expect("shutdown");
 }
@@ -77,7 +77,7 @@ where
     F: FnOnce(Tracer) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + 'static,
 {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (guide, mut child) = start(&tracer, &mut Command::new("true")).await;
     let inner = tracer.clone();
     let task = guide.spawn_pinned(move |guide| async move {

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use futures::StreamExt;
 use tracehound::{Error, Event, Follow, Refusal, ResumeMode, Signal, Tid, Tracer};
 use tracehound_sys::{proc, signal_process};
-use tracehound_tests::{Ward, is_traced, soon, state, until};
+use tracehound_tests::{Ward, is_traced, new_tracer, soon, state, until};
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_keeper");
 const SLEEPER: &str = env!("CARGO_BIN_EXE_sleeper");
@@ -25,7 +25,7 @@ fn is_free(tid: Tid) -> bool {
 async fn every_thread_is_attached_whatever_it_does() {
     let ward = Ward::start([KEEPER, SLEEPER, "threads", "13"]).await;
     until("13 threads", || tasks(ward.pid()).len() == 13).await;
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     for _ in 0..3 {
         let mut process = soon("attach", tracer.attach(ward.pid()))
             .await
@@ -49,7 +49,7 @@ async fn every_thread_is_attached_whatever_it_does() {
 #[tokio::test]
 async fn a_process_that_is_dropped_runs_on() {
     let ward = Ward::start([KEEPER, SLEEPER, "threads", "9"]).await;
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let process = soon("attach", tracer.attach(ward.pid()))
         .await
         .expect("attached");
@@ -63,7 +63,7 @@ async fn a_process_that_is_dropped_runs_on() {
 #[tokio::test]
 async fn new_threads_join_the_stream_of_their_process() {
     let ward = Ward::start([KEEPER, SLEEPER, "births", "2000"]).await;
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut process = soon("attach", tracer.attach(ward.pid()))
         .await
         .expect("attached");
@@ -124,7 +124,7 @@ async fn job_control_is_transparent_under_a_watching_tracer() {
     let mut ward = Ward::start([KEEPER, SLEEPER, "threads", "5"]).await;
     until("5 threads", || tasks(ward.pid()).len() == 5).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let process = soon("attach", tracer.attach(pid)).await.expect("attached");
     let watch = tokio::spawn(process.map(|(_, event)| event).collect::<Vec<_>>());
     for _ in 0..20 {
@@ -149,7 +149,7 @@ async fn a_stopped_process_stays_stopped() {
     let mut ward = Ward::start([KEEPER, SLEEPER, "threads", "5"]).await;
     until("5 threads", || tasks(ward.pid()).len() == 5).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     signal_process(pid, Signal::SIGSTOP).expect("there");
     ward.expect("stopped 19").await;
     for mode in [ResumeMode::Cont, ResumeMode::Syscall] {
@@ -194,7 +194,7 @@ async fn a_blocked_call_is_seen_and_not_noticed() {
     ] {
         let mut ward = Ward::start([KEEPER, SLEEPER].into_iter().chain(args)).await;
         until("asleep", || state(ward.pid()) == Some('S')).await;
-        let tracer = Tracer::new().expect("a tracer");
+        let tracer = new_tracer();
         let mut process = soon(
             "attach",
             tracer.attach(ward.pid()).resume_mode(ResumeMode::Syscall),
@@ -225,7 +225,7 @@ async fn a_blocked_call_is_seen_and_not_noticed() {
 #[tokio::test]
 async fn a_blocked_call_survives_an_interrupt_and_a_detach() {
     let mut ward = Ward::start([KEEPER, SLEEPER, "nap", "300"]).await;
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut process = soon("attach", tracer.attach(ward.pid()))
         .await
         .expect("attached");
@@ -242,7 +242,7 @@ async fn a_blocked_call_survives_an_interrupt_and_a_detach() {
 #[tokio::test]
 async fn what_is_not_followed_is_not_traced() {
     let mut ward = Ward::start([KEEPER, SLEEPER, "births", "40"]).await;
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let process = soon("attach", tracer.attach(ward.pid()).follow(Follow::Nothing))
         .await
         .expect("attached");
@@ -269,7 +269,7 @@ fn refusal<T: std::fmt::Debug>(result: Result<T, Error>) -> Refusal {
 // Scenario 7
 #[tokio::test]
 async fn what_cannot_be_attached_is_said() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     for nobody in [0, -1, i32::MIN, i32::MAX] {
         let error = soon("attach", tracer.attach(nobody))
             .await
@@ -290,7 +290,7 @@ async fn what_cannot_be_attached_is_said() {
 // Scenario 6, 7
 #[tokio::test]
 async fn the_dead_are_refused() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let zombie = Ward::start_silent([KEEPER, "hold", SLEEPER, "exit", "3"]).await;
     until("a zombie", || state(zombie.pid()) == Some('Z')).await;
     let result = soon("attach", tracer.attach(zombie.pid())).await;
@@ -315,7 +315,7 @@ async fn an_own_child_must_be_asked_for() {
         .spawn()
         .expect("it starts");
     let pid = Tid::from(child.id());
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let result = soon("attach", tracer.attach(child.id())).await;
     assert_eq!(refusal(result), Refusal::OwnChild);
     assert!(!is_traced(pid));
@@ -352,7 +352,7 @@ fn assert_traced_by(refusal: &Refusal, thread: Tid, by: Tid) {
 #[tokio::test]
 async fn a_process_has_one_tracer() {
     let ward = Ward::start([KEEPER, SLEEPER, "threads", "4"]).await;
-    let (first, second) = (Tracer::new().expect("one"), Tracer::new().expect("two"));
+    let (first, second) = (new_tracer(), new_tracer());
     let mut process = soon("attach", first.attach(ward.pid()))
         .await
         .expect("attached");
@@ -386,7 +386,7 @@ async fn beside(program: &str, args: &[&str]) {
         return;
     };
     until("the other tracer", || is_traced(ward.pid())).await;
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let result = soon("attach", tracer.attach(ward.pid())).await;
     let other_pid = Tid::from(other.id().expect("it runs"));
     assert_traced_by(&refusal(result), other_pid, other_pid);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::StreamExt;
 use tracehound::{Error, Process, Tid, Tracer};
 use tracehound_sys::proc;
-use tracehound_tests::{Ward, own_threads, soon, until};
+use tracehound_tests::{Ward, new_tracer, own_threads, soon, until};
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_keeper");
 const SLEEPER: &str = env!("CARGO_BIN_EXE_sleeper");
@@ -40,7 +40,7 @@ async fn attach(tracer: &Tracer, pid: Tid) -> Process {
 async fn no_chain_of_threads_escapes() {
     let ward = Ward::start([KEEPER, SLEEPER, "chains", &CHAINS.to_string()]).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     for _ in 0..10 {
         until("all chains", || chains(pid).len() == CHAINS).await;
         let mut process = attach(&tracer, pid).await;
@@ -65,7 +65,7 @@ async fn no_chain_of_threads_escapes() {
 async fn no_chain_escapes_that_nobody_looks_at() {
     let ward = Ward::start([KEEPER, SLEEPER, "chains", &CHAINS.to_string()]).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     for _ in 0..20 {
         until("all chains", || chains(pid).len() == CHAINS).await;
         let process = attach(&tracer, pid).await;
@@ -86,7 +86,7 @@ async fn no_chain_escapes_that_nobody_looks_at() {
 async fn an_exec_does_not_hold_it_up() {
     let ward = Ward::start([KEEPER, SLEEPER, "execs", "100"]).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut attached = 0;
     for _ in 0..100 {
         match soon("attach", tracer.attach(pid)).await {
@@ -108,7 +108,7 @@ async fn an_exec_does_not_hold_it_up() {
 async fn an_exec_among_exit_stops_goes_on() {
     let ward = Ward::start([KEEPER, SLEEPER, "execs", "20"]).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     for _ in 0..30 {
         let attach = tracer.attach(pid).exit_stops(true);
         match soon("attach", attach).await {
@@ -129,7 +129,7 @@ async fn an_exec_among_exit_stops_goes_on() {
 async fn a_stop_of_all_amid_execs_ends() {
     let ward = Ward::start([KEEPER, SLEEPER, "execs", "50"]).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut process = attach(&tracer, pid).await;
     let mut stopped = 0;
     while stopped < 50 {

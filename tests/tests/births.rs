@@ -5,7 +5,8 @@ use futures::StreamExt;
 use tracehound::event::Birth;
 use tracehound::{Command, Event, Follow, ResumeMode, Signal, Tracee, Tracer};
 use tracehound_tests::{
-    end, in_each_place, is_traced, line, lines, next, puppet, soon, start, state, to_the_end, until,
+    end, in_each_place, is_traced, line, lines, new_tracer, next, puppet, soon, start, state,
+    to_the_end, until,
 };
 
 in_each_place! {
@@ -433,7 +434,7 @@ async fn forks_in_a_row_pinned() {
 async fn forks_in_a_row_as_a_tree() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (started, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let counts = (Arc::clone(&started), Arc::clone(&ended));
     let tree = tracer.trace(puppet!("forks", FORKS), move |mut tracee| {
@@ -459,7 +460,7 @@ async fn forks_in_a_row_as_a_tree() {
 // Scenarios 10 and 12: programs as they are, followed everywhere.
 #[tokio::test]
 async fn a_shell_pipeline() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut command = Command::new("sh");
     command.args(["-c", "echo one two | tr ' ' '\\n' | (read x; cat)"]);
     command.stdout(tracehound::Stdio::piped());

@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use tracehound::{Child, Command, Error, Event, ResumeMode, Signal, Stdio, Tracee, Tracer};
 use tracehound_sys::signal_process;
-use tracehound_tests::{line, lines, next, soon, start, state, until, wait};
+use tracehound_tests::{line, lines, new_tracer, next, soon, start, state, until, wait};
 
 fn sleeper(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sleeper"));
@@ -23,7 +23,7 @@ async fn running(tracer: &Tracer, args: &[&str]) -> (Tracee, Child) {
 // Scenario 34
 #[tokio::test]
 async fn a_running_tracee_stops_and_runs_on() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     for what in ["spin", "pause"] {
         let (mut tracee, _child) = running(&tracer, &[what]).await;
         let control = tracee.control();
@@ -44,7 +44,7 @@ async fn a_running_tracee_stops_and_runs_on() {
 // Scenario 34, 41
 #[tokio::test]
 async fn a_blocked_call_goes_on_after_an_interrupt() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (mut tracee, mut child) = start(&tracer, &mut sleeper(&["nap", "100"])).await;
     let mut lines = lines(&mut child);
     let control = tracee.control();
@@ -65,7 +65,7 @@ async fn a_blocked_call_goes_on_after_an_interrupt() {
 // Scenario 34: a stopped tracee does not stop twice.
 #[tokio::test]
 async fn a_stopped_tracee_does_not_stop_twice() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut command = sleeper(&["calls", "100"]);
     command
         .resume_mode(ResumeMode::Syscall)
@@ -90,7 +90,7 @@ async fn a_stopped_tracee_does_not_stop_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn interrupts_at_any_moment_disturb_nothing() {
     const CALLS: usize = 2000;
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut command = sleeper(&["calls", &CALLS.to_string()]);
     command
         .resume_mode(ResumeMode::Syscall)
@@ -138,7 +138,7 @@ async fn interrupts_at_any_moment_disturb_nothing() {
 // Scenario 34, 42: the end of a step that an interrupt overtook is a step, not a signal.
 #[tokio::test]
 async fn an_interrupt_during_a_step_makes_no_signal() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (mut tracee, _child) = running(&tracer, &["spin"]).await;
     let control = tracee.control();
     let (mut steps, mut interrupts, mut late) = (0, 0, 0);
@@ -221,7 +221,7 @@ async fn in_state(tracer: &Tracer, what: &str) -> (Tracee, Child) {
 // Scenario 18, 23
 #[tokio::test]
 async fn a_kill_works_in_every_state() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     for what in STATES {
         for _ in 0..10 {
             let (mut tracee, mut child) = in_state(&tracer, what).await;
@@ -248,7 +248,7 @@ async fn a_kill_works_in_every_state() {
 // Scenario 18: inside the exit stop the status is decided.
 #[tokio::test]
 async fn a_kill_in_the_exit_stop_ends_it() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut command = sleeper(&["exit", "3"]);
     command.exit_stops(true);
     for _ in 0..10 {
@@ -265,7 +265,7 @@ async fn a_kill_in_the_exit_stop_ends_it() {
 // Scenario 18
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_kills_at_once_are_one_death() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     for round in 0..20 {
         let what = STATES[round % STATES.len()];
         let (mut tracee, mut child) = in_state(&tracer, what).await;
@@ -304,7 +304,7 @@ async fn many_kills_at_once_are_one_death() {
 // Scenario 23
 #[tokio::test]
 async fn memory_is_read_and_written_while_it_runs() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (mut tracee, mut child) = start(&tracer, &mut sleeper(&["memory"])).await;
     let mut lines = lines(&mut child);
     tracee.cont().await.expect("held");
@@ -340,7 +340,7 @@ async fn memory_is_read_and_written_while_it_runs() {
 
 #[tokio::test]
 async fn after_a_detach_it_is_none_of_ours() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (mut tracee, child) = running(&tracer, &["pause"]).await;
     let control = tracee.control();
     soon("detach", tracee.detach()).await.expect("it lives");

@@ -272,9 +272,9 @@ impl Place {
             }
         }
         if !self.is_held() {
-            // There and back: what was asked for before has been done.
-            let nobody = tracer.attach(0).await;
-            assert!(nobody.is_err());
+            // To its tracer thread and back: what was asked for before has been done.
+            let again = tracer.attach_thread(tracee.tid()).await;
+            assert!(again.is_err());
         }
         (tracee, child, others)
     }

@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use futures::{FutureExt, StreamExt};
-use tracehound::{Command, Event, ResumeMode, Stdio, Tracer};
-use tracehound_tests::{run_host, soon, start};
+use tracehound::{Command, Event, ResumeMode, Stdio};
+use tracehound_tests::{new_tracer, run_host, soon, start};
 
 const HOST: &str = env!("CARGO_BIN_EXE_host_drops");
 
@@ -50,7 +50,7 @@ async fn a_dropped_tracer_leaves_nothing() {
 #[tokio::test]
 async fn dropped_waits_lose_no_event() {
     const CALLS: usize = 500;
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut command = Command::new(env!("CARGO_BIN_EXE_sleeper"));
     command
         .args(["calls", &CALLS.to_string()])
@@ -101,7 +101,7 @@ async fn dropped_waits_lose_no_event() {
 // Scenario 48: a request that was sent is carried out; its answer may be forgotten.
 #[tokio::test]
 async fn dropped_requests_change_nothing() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut command = Command::new(env!("CARGO_BIN_EXE_sleeper"));
     command.args(["exit", "8"]).stdout(Stdio::null());
     let (mut tracee, mut child) = start(&tracer, &mut command).await;

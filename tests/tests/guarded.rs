@@ -7,7 +7,8 @@ use tokio::io::{AsyncWriteExt, BufReader, Lines};
 use tokio::process::ChildStdout;
 use tracehound::{Child, Command, Error, Event, Stdio, Tracee, Tracer};
 use tracehound_tests::{
-    end, in_each_place, line, lines, next, own_threads, puppet, soon, start, until, wait,
+    end, in_each_place, line, lines, new_tracer, next, own_threads, puppet, soon, start, until,
+    wait,
 };
 
 in_each_place! {
@@ -288,7 +289,7 @@ async fn after_the_end(tracer: Tracer) {
 // Scenarios 49 and 51: a reader that is stuck does not hold up the end.
 #[tokio::test]
 async fn a_shutdown_beside_a_stuck_reader() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let Some(pager) = Pager::start(&tracer).await else {
         return;
     };
@@ -309,7 +310,7 @@ async fn a_shutdown_beside_a_stuck_reader() {
 #[tokio::test]
 async fn a_shutdown_ends_the_readers() {
     let _alone = ALONE.lock().await;
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (mut tracee, _child) = start(&tracer, &mut puppet!("pause")).await;
     let stack = tracee.getregs().await.expect("regs").stack_pointer();
     tracee

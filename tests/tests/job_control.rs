@@ -48,8 +48,8 @@ async fn stopped_by(tracer: &Tracer, signal: Signal) -> (Tracee, Child) {
 async fn listening(tracer: &Tracer) -> (Tracee, Child) {
     let (mut tracee, child) = stopped_by(tracer, STOP).await;
     tracee.listen().await.expect("a group-stop");
-    // There and back: it has been done.
-    assert!(tracer.attach(0).await.is_err());
+    // To its tracer thread and back: it has been done.
+    assert!(tracer.attach_thread(tracee.tid()).await.is_err());
     (tracee, child)
 }
 

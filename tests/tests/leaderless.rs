@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tracehound::{Child, Command, Error, Event, Signal, Stdio, Tid, Tracee, Tracer};
 use tracehound_sys::signal_process;
 use tracehound_tests::{
-    end, in_each_place, line, lines, next, soon, start, state, to_the_end, until, wait,
+    end, in_each_place, line, lines, new_tracer, next, soon, start, state, to_the_end, until, wait,
 };
 
 in_each_place! {
@@ -255,7 +255,7 @@ async fn told_to_others(tracer: Tracer) {
 // Scenarios 20 and 49: it does not hold up the end.
 #[tokio::test]
 async fn a_shutdown_beside_a_dead_leader() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut crew = Leaderless::ready(&tracer).await;
     let begin = std::time::Instant::now();
     soon("shutdown", tracer.shutdown()).await.expect("shutdown");

@@ -3,8 +3,8 @@
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use tracehound::{Command, Stdio, Tid, Tracer};
-use tracehound_tests::{end, own_fds, own_threads, puppet, soon, start, until};
+use tracehound::{Command, Stdio, Tid};
+use tracehound_tests::{end, new_tracer, own_fds, own_threads, place, puppet, soon, start, until};
 
 fn failing_commands() -> Vec<Command> {
     let mut bad_directory = Command::new("true");
@@ -35,12 +35,12 @@ fn tracer_threads() -> Vec<Tid> {
 async fn nothing_is_left_behind() {
     let fds = own_fds();
     for _ in 0..2 {
-        let tracer = Tracer::new().expect("a tracer");
+        let tracer = new_tracer();
         let serving = own_fds();
         for _ in 0..20 {
             for mut command in failing_commands() {
                 command.stdin(Stdio::piped()).stdout(Stdio::piped());
-                soon("spawn", tracer.spawn(command))
+                soon("spawn", tracer.spawn(place(&mut command)))
                     .await
                     .expect_err("no spawn");
             }

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use tokio::sync::Notify;
 use tracehound::{Event, ResumeMode, Stdio, Tracee, Tracer};
-use tracehound_tests::{own_fds, own_threads, puppet, soon, start, until};
+use tracehound_tests::{new_tracer, own_fds, own_threads, puppet, soon, start, until};
 
 const TRACEES: usize = 1000;
 
@@ -61,7 +61,7 @@ async fn spawn_all(tracer: &Tracer) -> Vec<Tracee> {
 // Scenario 45
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_tracees() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     // What comes with the first of them.
     drop(start(&tracer, puppet!("exit", 0).stdout(Stdio::null())).await);
     let (threads, fds) = (own_threads().len(), own_fds());

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 use tokio::sync::oneshot;
 use tracehound::{Error, Event, Result, Tracee, Tracer};
-use tracehound_tests::{end, in_each_place, is_traced, next, puppet, soon, start};
+use tracehound_tests::{end, in_each_place, is_traced, new_tracer, next, puppet, soon, start};
 
 in_each_place! {
     several_requests, a_sequence_of_stops, errors_come_back, a_panic_comes_back,
@@ -132,7 +132,7 @@ async fn the_end_meanwhile(tracer: Tracer) {
 
 #[tokio::test]
 async fn after_a_shutdown() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (mut tracee, _child) = start(&tracer, &mut puppet!("exit", 3)).await;
     soon("the shutdown", tracer.shutdown())
         .await

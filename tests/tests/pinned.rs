@@ -8,7 +8,7 @@ use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tracehound::{Command, Error, Event, PinnedError, ResumeMode, Signal, Stdio, Tid, Tracer};
-use tracehound_tests::{is_traced, soon, start, state, until};
+use tracehound_tests::{builder, is_traced, new_tracer, place, soon, start, state, until};
 
 fn sleeper(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sleeper"));
@@ -18,7 +18,7 @@ fn sleeper(args: &[&str]) -> Command {
 
 /// Timers, sockets and channels beside a tracee, with the other ends elsewhere.
 async fn uses_the_hosts_runtime() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut command = sleeper(&["calls", "500"]);
     command.resume_mode(ResumeMode::Syscall);
     let (tracee, mut child) = start(&tracer, &mut command).await;
@@ -94,7 +94,7 @@ async fn a_multi_thread_runtime_serves_pinned_tasks() {
 #[test]
 fn without_a_runtime_requests_still_work() {
     futures::executor::block_on(async {
-        let tracer = Tracer::new().expect("a tracer");
+        let tracer = new_tracer();
         let spawned = tracer.spawn(&mut sleeper(&["calls", "100"])).await;
         let (tracee, mut child) = spawned.expect("spawn");
         let task = tracee.spawn_pinned(|mut tracee| async move {
@@ -117,7 +117,7 @@ fn without_a_runtime_requests_still_work() {
 // A panic is its task's alone.
 #[tokio::test]
 async fn a_panic_ends_one_task() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (bystander, mut other) = start(&tracer, &mut sleeper(&["calls", "5000"])).await;
     let bystander = bystander.spawn_pinned(|mut tracee| async move {
         tracee.set_resume_mode(ResumeMode::Syscall);
@@ -168,7 +168,7 @@ async fn is_refused(tracer: &Tracer, block: fn(tracehound::Tracee)) {
 
 #[tokio::test]
 async fn blocking_executors_are_refused() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     is_refused(&tracer, |mut tracee| {
         let runtime = tokio::runtime::Handle::current();
         runtime.block_on(async { while tracee.next().await.is_some() {} });
@@ -188,7 +188,7 @@ async fn blocking_executors_are_refused() {
 
 #[test]
 fn blocking_executors_are_refused_without_a_runtime() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build().expect("a runtime");
     runtime.block_on(is_refused(&tracer, |mut tracee| {
@@ -198,7 +198,7 @@ fn blocking_executors_are_refused_without_a_runtime() {
 
 #[tokio::test]
 async fn an_aborted_task_lets_its_tracee_go() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     for begun in [false, true] {
         let (tracee, mut child) = start(&tracer, &mut sleeper(&["exit", "6"])).await;
         let (begin, has_begun) = oneshot::channel();
@@ -220,7 +220,7 @@ async fn an_aborted_task_lets_its_tracee_go() {
 
 #[tokio::test]
 async fn a_task_that_nobody_awaits_runs_on() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (tracee, mut child) = start(&tracer, &mut sleeper(&["exit", "6"])).await;
     let (done, is_done) = oneshot::channel();
     drop(tracee.spawn_pinned(|mut tracee| async move {
@@ -240,7 +240,7 @@ async fn a_task_that_nobody_awaits_runs_on() {
 
 #[tokio::test]
 async fn nothing_starts_after_the_shutdown() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (tracee, _child) = start(&tracer, &mut sleeper(&["exit", "0"])).await;
     soon("shutdown", tracer.shutdown()).await.expect("shutdown");
     let task = tracee.spawn_pinned(|_| async { panic!("it must not run") });
@@ -262,7 +262,7 @@ async fn busy_tasks_of_one_thread_share_it() {
     const EVENTS: u64 = 40_000;
     static COUNTS: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
     static TURNS: AtomicU64 = AtomicU64::new(0);
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = builder().threads(1).build().expect("a tracer");
     let mut controls = Vec::new();
     let mut tasks = Vec::new();
     for count in &COUNTS[..3] {
@@ -314,10 +314,10 @@ async fn busy_tasks_of_one_thread_share_it() {
 
 #[tokio::test]
 async fn a_tree_gives_the_exit_status_of_its_root() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     for code in [0, 9] {
         let mut command = sleeper(&["exit", &code.to_string()]);
-        let traced = tracer.trace(&mut command, |mut tracee| async move {
+        let traced = tracer.trace(place(&mut command), |mut tracee| async move {
             // Not Send.
             let events = Rc::new(Cell::new(0));
             while tracee.next().await.is_some() {
@@ -336,10 +336,10 @@ async fn a_tree_gives_the_exit_status_of_its_root() {
 
 #[tokio::test]
 async fn a_panic_in_a_tree_comes_after_the_others_ends() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (ends, mut ended) = mpsc::unbounded_channel();
     let mut command = sleeper(&["births", "10"]);
-    let traced = tracer.trace(&mut command, move |mut tracee| {
+    let traced = tracer.trace(place(&mut command), move |mut tracee| {
         let ends = ends.clone();
         async move {
             let mut births = 0;
@@ -368,11 +368,11 @@ async fn a_panic_in_a_tree_comes_after_the_others_ends() {
 // Scenario 48
 #[tokio::test]
 async fn a_tree_whose_future_is_dropped_runs_on() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (named, mut names) = mpsc::unbounded_channel();
     let mut command = sleeper(&["births", "1000000"]);
     command.kill_on_drop(false);
-    let traced = tracer.trace(&mut command, move |mut tracee| {
+    let traced = tracer.trace(place(&mut command), move |mut tracee| {
         named.send(tracee.tid()).expect("a receiver");
         async move { while tracee.next().await.is_some() {} }
     });
@@ -396,7 +396,7 @@ async fn a_tree_whose_future_is_dropped_runs_on() {
 // A pinned task may use tracees of other threads of its tracer.
 #[tokio::test]
 async fn a_task_may_use_a_tracee_of_another_thread() {
-    let tracer = Tracer::builder().threads(2).build().expect("a tracer");
+    let tracer = builder().threads(2).build().expect("a tracer");
     let (first, mut one) = start(&tracer, &mut sleeper(&["exit", "1"])).await;
     let (mut second, mut two) = start(&tracer, &mut sleeper(&["exit", "2"])).await;
     let thread = |tid| tracehound_sys::proc::status(tid).expect("held").tracer;

@@ -1,14 +1,17 @@
 //! On which CPUs tracer threads and programs run, and that nobody else is moved.
 //!
-//! On a machine with one CPU all masks are the same, and only the errors show anything.
+//! On a machine with one CPU all masks are the same, and only the errors show anything. The
+//! tracers here are not placed by the environment.
 
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tracehound::{Command, CpuRefusal, Error, Stdio, Sysno, Tid, Tracer, allowed_cpus};
+use tracehound::{
+    Child, Command, CpuRefusal, Error, Event, Stdio, Sysno, Tid, Tracee, Tracer, allowed_cpus,
+};
 use tracehound_sys::cpu::{CPUS_MAX, cpus_of, set_cpus_of};
 use tracehound_sys::proc;
-use tracehound_tests::{Ward, end, own_threads, puppet, soon, start, thread_file, until};
+use tracehound_tests::{Ward, end, next, own_threads, soon, thread_file, until};
 
 /// The threads of the whole process are looked at: one test at a time.
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -65,6 +68,20 @@ fn tracer(threads: usize, cpus: impl IntoIterator<Item = usize>) -> Tracer {
     tracer.expect("a tracer")
 }
 
+/// As `start`, without the placement that the environment asks for.
+async fn start(tracer: &Tracer, command: &mut Command) -> (Tracee, Child) {
+    let spawned = soon("spawn", tracer.spawn(command)).await;
+    let (mut tracee, child) = spawned.expect("spawn");
+    next!(tracee, Event::Started(_));
+    (tracee, child)
+}
+
+fn puppet(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_puppet"));
+    command.args(args).stdout(Stdio::null());
+    command
+}
+
 async fn shut_down(tracer: &Tracer) {
     soon("shutdown", tracer.shutdown()).await.expect("shutdown");
 }
@@ -78,7 +95,7 @@ fn teller() -> Command {
 }
 
 /// What the teller says, once it is let go.
-async fn told(mut tracee: tracehound::Tracee, child: tracehound::Child) -> Vec<String> {
+async fn told(mut tracee: Tracee, child: Child) -> Vec<String> {
     tracee.detach().await.expect("detached");
     drop(tracee);
     let output = soon("its output", child.wait_with_output()).await;
@@ -197,7 +214,7 @@ async fn every_way_to_start_a_program_places_it() {
     }
     let (said, mut places) = tokio::sync::mpsc::unbounded_channel();
     let traced = tracer.trace(
-        puppet!("exit", 0).on_tracers_cpu(true),
+        puppet(&["exit", "0"]).on_tracers_cpu(true),
         move |mut tracee| {
             let said = said.clone();
             async move {
@@ -254,7 +271,7 @@ fn are_there(name: &str, besides: &[Tid], place: &str) -> bool {
 async fn start_everything(tracer: Tracer, hosts: String, allowed: Vec<usize>) {
     assert_eq!(place(Tid::current()), allowed[0].to_string());
     assert_eq!(cpus(), allowed);
-    let (mut tracee, mut child) = start(&tracer, &mut puppet!("pause")).await;
+    let (mut tracee, mut child) = start(&tracer, &mut puppet(&["pause"])).await;
     assert_eq!(place_of(tracee.tid()), hosts);
     let spawner = || are_there("tracehound-spaw", &[], &hosts);
     until("a spawner thread like the host's", spawner).await;
@@ -318,7 +335,7 @@ async fn a_cpu_that_is_not_there_is_refused() {
     until("no thread is left", || threads("tracehound").is_empty()).await;
     // What no thread needs is not looked at.
     let tracer = tracer(1, [first, usize::MAX]);
-    let (mut tracee, _child) = start(&tracer, &mut puppet!("exit", 0)).await;
+    let (mut tracee, _child) = start(&tracer, &mut puppet(&["exit", "0"])).await;
     end(&mut tracee).await;
     shut_down(&tracer).await;
 }

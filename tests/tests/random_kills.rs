@@ -15,7 +15,7 @@ use tracehound::{
     Child, Command, Error, Event, Follow, PinnedError, ResumeMode, Signal, Tid, Tracee, Tracer,
 };
 use tracehound_sys::{signal_process, signal_thread};
-use tracehound_tests::{Random, STUCK, puppet, soon, start, state, until};
+use tracehound_tests::{Random, STUCK, new_tracer, place, puppet, soon, start, state, until};
 
 const PUPPET: &str = env!("CARGO_BIN_EXE_puppet");
 const CREW: &str = env!("CARGO_BIN_EXE_crew");
@@ -248,7 +248,7 @@ async fn live(mut tracee: Tracee, round: Rc<Round>) -> (Tid, Vec<Event>, Vec<Tra
 /// Every tracee of one program, to the end; gives the number of killed ones.
 async fn one_round(tracer: &Tracer, random: &mut Random) -> usize {
     let mut command = program(random);
-    let spawned = soon("spawn", tracer.spawn(&mut command)).await;
+    let spawned = soon("spawn", tracer.spawn(place(&mut command))).await;
     let (root, child) = spawned.expect("spawn");
     let group = child.id();
     let round = Rc::new(Round {
@@ -395,7 +395,7 @@ async fn nothing_is_left(tracer: Tracer) {
 // this process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_end_each() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     walk(tracer.clone(), 0).await;
     pinned_walk(tracer.clone(), 1).await;
     nothing_is_left(tracer).await;

@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use tracehound::{Tid, Tracer};
+use tracehound::Tid;
 use tracehound_sys::{proc, signal_process};
-use tracehound_tests::{Ward, is_traced, soon, state, until};
+use tracehound_tests::{Ward, is_traced, new_tracer, soon, state, until};
 
 const GUISE: &str = env!("CARGO_BIN_EXE_guise");
 const KEEPER: &str = env!("CARGO_BIN_EXE_keeper");
@@ -253,7 +253,7 @@ async fn a_zombie_of_another_user_is_another_users() {
 #[tokio::test]
 async fn the_tracing_process_is_named() {
     let ward = Ward::start([KEEPER, SLEEPER, "threads", "3"]).await;
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let process = soon("attach", tracer.attach(ward.pid())).await;
     let process = process.expect("attached");
     let said = attempt(&[], ward.pid()).await;
@@ -271,7 +271,7 @@ async fn the_tracing_process_is_named() {
 // Scenario 7: an own child that was asked for, and one that another tracer has.
 #[tokio::test]
 async fn an_own_child_that_is_traced_is_said() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut command = tracehound::Command::new(SLEEPER);
     command.stdout(tracehound::Stdio::null());
     let spawned = soon("spawn", tracer.spawn(command)).await;
@@ -331,7 +331,7 @@ async fn a_tracer_outside_of_the_container_has_no_name_inside() {
     let Some((_ward, init)) = container().await else {
         return;
     };
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut process = soon("attach", tracer.attach(init)).await.expect("root");
     let thread = process.thread(init).expect("the leader");
     thread.control().interrupt().await.expect("it runs");

@@ -6,7 +6,8 @@ use tracehound::requests::{FpRegs, HardwareBreakpoint, RegSet, SignalQueue, Sign
 use tracehound::{Control, Error, Event, Regs, Result, SigInfo, Signal, Tid, Tracee, Tracer};
 use tracehound_sys::signal_process;
 use tracehound_tests::{
-    end, in_each_place, line, lines, next, puppet, soon, start, state, to_the_end, until, wait,
+    end, in_each_place, line, lines, new_tracer, next, puppet, soon, start, state, to_the_end,
+    until, wait,
 };
 
 in_each_place! {
@@ -162,9 +163,9 @@ async fn not_handed_out(tracer: Tracer) {
     let (tid, regs) = (tracee.tid(), tracee.getregs().await.expect("regs"));
     tracee.cont().await.expect("cont");
     until("it has stopped", || state(tid) == Some('t')).await;
-    // Twice there and back: by then the tracer has seen it.
+    // Twice to its tracer thread and back: by then the tracer has seen it.
     for _ in 0..2 {
-        assert!(tracer.attach(0).await.is_err());
+        assert!(tracer.attach_thread(tid).await.is_err());
         tokio::task::yield_now().await;
     }
     let is = |error: &Error| matches!(error, Error::Running(t) if *t == tid);
@@ -201,7 +202,7 @@ async fn after_a_detach(tracer: Tracer) {
 }
 
 async fn after_the_shutdown(tracer: Tracer) {
-    let tracer_of_its_own = Tracer::new().expect("a tracer");
+    let tracer_of_its_own = new_tracer();
     let (mut tracee, mut child, regs) = held(&tracer_of_its_own).await;
     let tid = tracee.tid();
     soon("shutdown", tracer_of_its_own.shutdown())

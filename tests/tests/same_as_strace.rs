@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use tracehound::event::SyscallExit;
-use tracehound::{Command, Event, ResumeMode, Stdio, SyscallEntry, Tid, Tracee, Tracer};
-use tracehound_tests::soon;
+use tracehound::{Command, Event, ResumeMode, Stdio, SyscallEntry, Tid, Tracee};
+use tracehound_tests::{new_tracer, place, soon};
 
 /// One finished call: its name and what it returned.
 type Call = (String, String);
@@ -224,11 +224,12 @@ mod ours {
             .stderr(Stdio::null())
             .stop_before_exec(true)
             .resume_mode(ResumeMode::Syscall);
+        place(&mut command);
         command
     }
 
     pub(super) async fn pinned(subject: &Subject) -> Tree {
-        let tracer = Tracer::new().expect("a tracer");
+        let tracer = new_tracer();
         let log = Log::default();
         let root = Arc::new(Mutex::new(None));
         let (own_log, own_root) = (log.clone(), Arc::clone(&root));
@@ -264,7 +265,7 @@ mod ours {
     }
 
     pub(super) async fn remote(subject: &Subject) -> Tree {
-        let tracer = Tracer::new().expect("a tracer");
+        let tracer = new_tracer();
         let (tracee, mut child) = tracer.spawn(command(subject)).await.expect("spawned");
         let log = Log::default();
         let root = tracee.tid();

@@ -4,7 +4,8 @@ use futures::StreamExt;
 use tracehound::{Child, Command, Error, Event, ResumeMode, Signal, Stdio, Tid, Tracee, Tracer};
 use tracehound_sys::{proc, signal_process};
 use tracehound_tests::{
-    is_traced, line, lines, next, own_threads, soon, start, state, until, wait,
+    builder, is_traced, line, lines, new_tracer, next, own_threads, place, soon, start, state,
+    until, wait,
 };
 
 fn sleeper(args: &[&str]) -> Command {
@@ -27,7 +28,7 @@ fn tracer_thread(tracee: &Tracee) -> Tid {
 /// A tracee in every state that matters, with the state's letter afterwards.
 async fn crowd(tracer: &Tracer) -> Vec<(Tracee, Child, &'static str)> {
     let mut crowd = Vec::new();
-    let (tracee, child) = soon("spawn", tracer.spawn(&mut sleeper(&[])))
+    let (tracee, child) = soon("spawn", tracer.spawn(place(&mut sleeper(&[]))))
         .await
         .expect("spawn");
     crowd.push((tracee, child, "undelivered"));
@@ -95,7 +96,7 @@ async fn check_crowd(crowd: Vec<(Tracee, Child, &'static str)>) {
 // Scenario 49
 #[tokio::test]
 async fn everything_runs_on_untraced() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let crowd = crowd(&tracer).await;
     let thread = tracer_thread(&crowd[0].0);
     assert!(own_threads().contains(&thread));
@@ -110,7 +111,7 @@ async fn everything_runs_on_untraced() {
 // Scenario 48, 49
 #[tokio::test]
 async fn the_last_handle_ends_the_tracer() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let crowd = crowd(&tracer).await;
     let thread = tracer_thread(&crowd[0].0);
     drop(tracer);
@@ -145,7 +146,7 @@ enum LetGo {
 /// a SIGTRAP that was on its way.
 async fn step_and(how: LetGo) {
     for _ in 0..20 {
-        let tracer = Tracer::new().expect("a tracer");
+        let tracer = new_tracer();
         let mut command = sleeper(&["spin"]);
         command.resume_mode(ResumeMode::Step);
         let (mut tracee, mut child) = start(&tracer, &mut command).await;
@@ -194,7 +195,7 @@ async fn stepping_tracees_run_on_after_a_drop() {
 
 #[tokio::test]
 async fn a_tracer_that_was_shut_down_says_so() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let clone = tracer.clone();
     let (first, second) = tokio::join!(tracer.shutdown(), clone.shutdown());
     first.and(second).expect("shutdown");
@@ -213,7 +214,7 @@ async fn a_tracer_that_was_shut_down_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_under_way_ends() {
     for _ in 0..20 {
-        let tracer = Tracer::new().expect("a tracer");
+        let tracer = new_tracer();
         let spawns = tokio::spawn({
             let tracer = tracer.clone();
             async move {
@@ -229,7 +230,7 @@ async fn what_is_under_way_ends() {
         });
         let trace = tokio::spawn({
             let mut command = sleeper(&["births", "1000000"]);
-            command.stdout(Stdio::null()).kill_on_drop(false);
+            place(command.stdout(Stdio::null()).kill_on_drop(false));
             let (begun, begin) = tokio::sync::oneshot::channel();
             let begun = std::sync::Mutex::new(Some(begun));
             let traced = tracer.trace(command, move |mut tracee| {
@@ -261,7 +262,7 @@ async fn what_is_under_way_ends() {
 async fn several_tracers_end_on_their_own() {
     let mut tracers = Vec::new();
     for _ in 0..5 {
-        let tracer = Tracer::builder().threads(2).build().expect("a tracer");
+        let tracer = builder().threads(2).build().expect("a tracer");
         let (mut tracee, mut child) = start(&tracer, &mut sleeper(&[])).await;
         ready(&mut tracee, &mut child).await;
         tracers.push((tracer, tracee, child));
@@ -285,7 +286,7 @@ async fn several_tracers_end_on_their_own() {
 // Scenario 52: what cannot stop is let go.
 #[tokio::test]
 async fn a_vfork_parent_does_not_hold_up_the_end() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (mut tracee, mut child) = start(&tracer, &mut sleeper(&["vfork"])).await;
     let birth = next!(tracee, Event::Vfork(birth) => birth);
     let untraced = tracee.take_child(&birth).expect("not taken");
@@ -304,7 +305,7 @@ async fn a_vfork_parent_does_not_hold_up_the_end() {
 
 #[tokio::test]
 async fn a_pinned_task_may_shut_its_own_tracer_down() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (tracee, mut child) = start(&tracer, &mut sleeper(&["exit", "4"])).await;
     let inner = tracer.clone();
     let task = tracee.spawn_pinned(move |tracee| async move {

@@ -2,7 +2,7 @@
 //! `/proc` is not who tells of the birth.
 
 use tracehound::{Event, Tracer};
-use tracehound_tests::{Family, in_each_place, soon, start};
+use tracehound_tests::{Family, in_each_place, place, soon, start};
 
 in_each_place! { each_is_told_of_once, a_tree_has_them_all }
 
@@ -40,7 +40,7 @@ async fn a_tree_has_them_all(tracer: Tracer) {
     use std::sync::atomic::{AtomicUsize, Ordering};
     let ends = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&ends);
-    let tree = tracer.trace(crew(), move |mut tracee| {
+    let tree = tracer.trace(place(&mut crew()), move |mut tracee| {
         let ends = Arc::clone(&count);
         async move {
             while let Some(event) = tracee.next().await {

@@ -7,7 +7,9 @@ use futures::StreamExt;
 use nix::sys::stat::{Mode, SFlag, mknod};
 use tokio::io::AsyncWriteExt;
 use tracehound::{Command, Error, Event, ResumeMode, Stdio, Tracee, Tracer};
-use tracehound_tests::{end, in_each_place, lines, next, puppet, soon, start, to_the_end, wait};
+use tracehound_tests::{
+    end, in_each_place, lines, new_tracer, next, place, puppet, soon, start, to_the_end, wait,
+};
 
 in_each_place! {
     held_before_its_first_instruction, arguments, environment, cleared_environment, directory,
@@ -216,7 +218,7 @@ async fn failing_pre_exec(tracer: Tracer) {
     unsafe {
         command.pre_exec(|| Err(std::io::Error::from_raw_os_error(libc::EXDEV)));
     }
-    let error = soon("spawn", tracer.spawn(&mut command))
+    let error = soon("spawn", tracer.spawn(place(&mut command)))
         .await
         .expect_err("it failed");
     let Error::Spawn(error) = error else {
@@ -413,7 +415,7 @@ async fn signals_seen(tracer: &Tracer) -> (BTreeMap<String, u64>, [BTreeMap<Stri
 // Scenario 2: mask, ignored and caught signals, and what is pending, as if untraced.
 #[tokio::test]
 async fn signal_state_is_as_if_untraced() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (theirs, [vforked, forked]) = signals_seen(&tracer).await;
     assert_eq!(theirs.len(), 5);
     assert_eq!(vforked, theirs);
@@ -425,7 +427,7 @@ async fn signal_state_is_as_if_untraced() {
 #[tokio::test]
 async fn signal_mask_is_inherited() {
     use nix::sys::signal::{SigSet, Signal};
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     // This thread is the test's own: nobody else sees it.
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGUSR2);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use futures::StreamExt;
 use tracehound::{Event, Process, Regs, Signal, Tid, Tracer};
 use tracehound_sys::{proc, signal_process, signal_thread};
-use tracehound_tests::{Ward, soon, state, until};
+use tracehound_tests::{Ward, builder, new_tracer, soon, state, until};
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_keeper");
 const SLEEPER: &str = env!("CARGO_BIN_EXE_sleeper");
@@ -89,7 +89,7 @@ async fn step_one(process: &mut Process, steps: usize) {
 async fn one_steps_while_the_others_stay_put() {
     let ward = with_threads(13).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     for _ in 0..3 {
         let mut process = attach(&tracer, pid).await;
         stop_all(&mut process).await;
@@ -108,7 +108,7 @@ async fn one_steps_while_the_others_stay_put() {
 async fn a_stopped_group_is_looked_at_and_stays_stopped() {
     let mut ward = with_threads(9).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     signal_process(pid, Signal::SIGSTOP).expect("there");
     ward.expect("stopped 19").await;
     for _ in 0..3 {
@@ -128,7 +128,7 @@ async fn a_stopped_group_is_looked_at_and_stays_stopped() {
 async fn a_stopped_group_goes_on_listening() {
     let mut ward = with_threads(5).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut process = attach(&tracer, pid).await;
     signal_process(pid, Signal::SIGSTOP).expect("there");
     let mut stops = 0;
@@ -159,7 +159,7 @@ async fn a_stopped_group_goes_on_listening() {
 async fn a_thousand_threads() {
     let ward = Ward::start([KEEPER, SLEEPER, "idle-threads", "1000"]).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut process = attach(&tracer, pid).await;
     for _ in 0..2 {
         stop_all(&mut process).await;
@@ -176,7 +176,7 @@ async fn a_thousand_threads() {
 async fn threads_that_are_being_born_are_stopped() {
     let ward = Ward::start([KEEPER, SLEEPER, "chains", "8"]).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut process = attach(&tracer, pid).await;
     for _ in 0..100 {
         for _ in 0..7 {
@@ -198,7 +198,7 @@ async fn threads_that_are_being_born_are_stopped() {
 async fn no_event_is_lost_or_made() {
     let mut ward = Ward::start([KEEPER, SLEEPER, "signals"]).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut process = attach(&tracer, pid).await;
     for count in 1..=100 {
         // Before, during or after the stop.
@@ -226,7 +226,7 @@ async fn no_event_is_lost_or_made() {
 async fn asking_for_events_resumes_nobody() {
     let ward = with_threads(5).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut process = attach(&tracer, pid).await;
     // One of them is held by an event as well.
     let control = process.threads().next().expect("a thread").control();
@@ -253,7 +253,7 @@ async fn asking_for_events_resumes_nobody() {
 async fn a_stop_that_is_dropped_freezes_nobody() {
     let ward = with_threads(5).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     for round in 0..40 {
         let mut process = attach(&tracer, pid).await;
         let mut task = Context::from_waker(Waker::noop());
@@ -289,7 +289,8 @@ async fn a_stop_that_is_dropped_freezes_nobody() {
 async fn one_thread_alone() {
     let ward = with_threads(9).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    // The rest has to come to the tracer thread that has the one.
+    let tracer = builder().threads(4).build().expect("a tracer");
     let others = |chosen: Tid| tasks(pid).into_iter().filter(move |&tid| tid != chosen);
     for chosen in tasks(pid) {
         let mut thread = soon("attach", tracer.attach_thread(chosen))
@@ -317,7 +318,7 @@ async fn one_thread_alone() {
     let _thread = soon("attach", tracer.attach_thread(first))
         .await
         .expect("attached");
-    let other = Tracer::new().expect("a tracer");
+    let other = new_tracer();
     soon("attach", other.attach_thread(pid))
         .await
         .expect_err("refused");
@@ -331,7 +332,7 @@ async fn one_thread_alone() {
 async fn threads_of_one_process_go_to_one_tracer_thread() {
     let ward = with_threads(9).await;
     let pid = ward.pid();
-    let tracer = Tracer::builder().threads(4).build().expect("a tracer");
+    let tracer = builder().threads(4).build().expect("a tracer");
     let mut threads = Vec::new();
     for tid in tasks(pid) {
         threads.push(

@@ -6,8 +6,8 @@ use tracehound::{
     syscalls,
 };
 use tracehound_tests::{
-    Family, end, if_there_is, in_each_place, line, lines, next, puppet, run_host, soon, start,
-    to_the_end,
+    Family, end, if_there_is, in_each_place, line, lines, next, place, puppet, run_host, soon,
+    start, to_the_end,
 };
 
 in_each_place! {
@@ -313,7 +313,7 @@ async fn too_many(tracer: Tracer) {
 async fn a_missing_program(tracer: Tracer) {
     let mut command = Command::new("/nonexistent/program");
     command.trace_syscalls_except(NONE);
-    let error = soon("spawn", tracer.spawn(&mut command))
+    let error = soon("spawn", tracer.spawn(place(&mut command)))
         .await
         .expect_err("none");
     let kind = match error {

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::StreamExt;
 use futures::future::{LocalBoxFuture, join_all};
 use tracehound::{Child, Event, ResumeMode, Tracee, Tracer};
-use tracehound_tests::{end, next, puppet, soon, start, until, wait};
+use tracehound_tests::{builder, end, next, puppet, soon, start, until, wait};
 
 fn one_thread() -> Tracer {
-    let tracer = Tracer::builder().threads(1).build();
+    let tracer = builder().threads(1).build();
     tracer.expect("a tracer")
 }
 

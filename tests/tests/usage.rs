@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tracehound::{Command, Event, ResourceUsage, Signal, Stdio, Tracer};
 use tracehound_sys::signal_process;
-use tracehound_tests::{Family, end, in_each_place, line, lines, next, puppet, soon, start};
+use tracehound_tests::{
+    Family, builder, end, in_each_place, line, lines, next, puppet, soon, start,
+};
 
 in_each_place! {
     of_a_process, of_its_children, of_the_killed, of_threads, of_a_detached_one,
@@ -119,7 +121,9 @@ async fn not_asked_for(tracer: Tracer) {
 }
 
 // It is a matter of the tracer thread.
-async fn asked_for_by_another(tracer: Tracer) {
+async fn asked_for_by_another(_: Tracer) {
+    // It holds for a tracer thread: one for both.
+    let tracer = builder().threads(1).build().expect("a tracer");
     let (mut first, _first) = start(&tracer, &mut puppet!("pause")).await;
     let (mut second, _second) = start(&tracer, puppet!("exit", 0).resource_usage(true)).await;
     assert!(usage(&end(&mut second).await).is_some());

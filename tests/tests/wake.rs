@@ -5,7 +5,7 @@ use tokio::io::{AsyncWriteExt, Lines};
 use tokio::process::{ChildStdin, ChildStdout};
 use tracehound::{Command, Event, Follow, ResumeMode, Signal, Stdio, Tid, Tracee, Tracer};
 use tracehound_sys::{signal_process, signal_thread};
-use tracehound_tests::{soon, state, until};
+use tracehound_tests::{new_tracer, place, soon, state, until};
 
 const WAITER: &str = env!("CARGO_BIN_EXE_waiter");
 const SLEEPER: &str = env!("CARGO_BIN_EXE_sleeper");
@@ -293,7 +293,7 @@ impl Waiter {
 }
 
 async fn wake_everywhere(with: With) {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut command = Command::new(WAITER);
     command
         .stdin(Stdio::piped())
@@ -305,7 +305,7 @@ async fn wake_everywhere(with: With) {
         With::Alarm => drop(command.arg("alarm")),
         _ => {}
     }
-    let (mut tracee, mut child) = soon("spawn", tracer.spawn(&mut command))
+    let (mut tracee, mut child) = soon("spawn", tracer.spawn(place(&mut command)))
         .await
         .expect("spawn");
     let birth = loop {
@@ -364,14 +364,14 @@ async fn a_wake_beside_a_report_loses_neither() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_requests_is_answered() {
     const REQUESTS: usize = 50_000;
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let busy = |tracer: Tracer| async move {
         let mut command = Command::new(SLEEPER);
         command
             .arg("calls")
             .stdout(Stdio::null())
             .resume_mode(ResumeMode::Syscall);
-        let (mut tracee, child) = tracer.spawn(&mut command).await.expect("spawn");
+        let (mut tracee, child) = tracer.spawn(place(&mut command)).await.expect("spawn");
         let control = tracee.control();
         let task = tokio::spawn(async move { while tracee.next().await.is_some() {} });
         (task, control, child)

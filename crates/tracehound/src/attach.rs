@@ -3,12 +3,12 @@
 use std::fmt;
 use std::future::IntoFuture;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tracehound_sys::Tid;
 use tracehound_sys::ptrace::ResumeKind;
+use tracehound_sys::{Tid, proc};
 
 use crate::command::{Follow, Tracing};
 use crate::error::{Error, Result};
@@ -185,17 +185,39 @@ impl Request {
 
     /// Attaches; in the shard that has other threads of the process, if there is one.
     async fn run(&self) -> Result<(Attached, Arc<Shard>)> {
-        let shard = Arc::clone(&self.shard);
-        let refused = match self.run_in(&shard).await {
-            Ok(attached) => return Ok((attached, shard)),
-            Err(error) => error,
-        };
-        // Once is enough: it is not passed on from there.
-        let other = traced_by(&refused).and_then(|tracer| self.handles.shard_of(tracer));
-        match other {
-            Some(other) if !Arc::ptr_eq(&other, &shard) => Ok((self.run_in(&other).await?, other)),
-            _ => Err(refused),
+        let since = Instant::now();
+        let mut shard = self.home();
+        loop {
+            let refused = match self.run_in(&shard).await {
+                Ok(attached) => return Ok((attached, shard)),
+                Err(error) => error,
+            };
+            let other = traced_by(&refused).and_then(|tracer| self.handles.shard_of(tracer));
+            shard = match other {
+                Some(other) if !Arc::ptr_eq(&other, &shard) => other,
+                _ => return Err(refused),
+            };
+            // One of the two is letting go what it had. It comes to it before this is over.
+            if since.elapsed() > self.patience {
+                return Err(refused);
+            }
+            shard.call(|_| ()).await?;
         }
+    }
+
+    /// The shard that has a thread of the process, or is about to let it go; else the one that
+    /// was chosen. To begin in another would take the threads that are left, and those would
+    /// then be in the way where they belong.
+    fn home(&self) -> Arc<Shard> {
+        let chosen = Arc::clone(&self.shard);
+        if self.handles.is_single() {
+            return chosen;
+        }
+        let tgid = proc::status(self.pid).map_or(self.pid, |status| status.tgid);
+        let tracers = proc::tasks(tgid).unwrap_or_default().into_iter();
+        let tracers = tracers.filter_map(|tid| proc::status(tid).ok().map(|of| of.tracer));
+        let mut homes = tracers.filter_map(|tracer| self.handles.shard_of(tracer));
+        homes.next().unwrap_or(chosen)
     }
 
     async fn run_in(&self, shard: &Arc<Shard>) -> Result<Attached> {

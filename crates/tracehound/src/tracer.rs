@@ -160,6 +160,11 @@ impl Handles {
         std::iter::once(&self.first).chain(&self.others)
     }
 
+    /// Whether there is one tracer thread.
+    pub(crate) fn is_single(&self) -> bool {
+        self.others.is_empty()
+    }
+
     /// The shard with this tracer thread.
     pub(crate) fn shard_of(&self, thread: Tid) -> Option<Arc<Shard>> {
         self.shards()

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
 use tracehound::{Tid, Tracer};
-use tracehound_tests::{sibling, soon, state, stays_asleep, trace_births, until};
+use tracehound_tests::{new_tracer, sibling, soon, state, stays_asleep, trace_births, until};
 
 /// How a child is to end.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +142,7 @@ async fn check() {
     let mut children = Children::default();
     children.add();
     children.rot().await;
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     children.add();
     let more = tokio::join!(trace_births(&tracer), async {
         let mut more = Children::default();

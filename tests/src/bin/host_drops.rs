@@ -9,7 +9,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures::StreamExt;
 use tracehound::{Child, Command, Event, ResumeMode, Signal, Stdio, Tid, Tracee, Tracer};
 use tracehound_sys::{proc, signal_process};
-use tracehound_tests::{is_traced, own_fds, own_threads, sibling, soon, state, until};
+use tracehound_tests::{
+    builder, is_traced, new_tracer, own_fds, own_threads, place, sibling, soon, state, until,
+};
 
 fn sleeper(args: &[&str]) -> Command {
     let mut command = Command::new(sibling("sleeper"));
@@ -75,7 +77,7 @@ async fn spawns(tracer: &Tracer) {
         let mut command = sleeper(&["pause"]);
         command.stop_before_exec(round % 7 == 0);
         let polls = round % 4;
-        let spawned = poll_and_drop(tracer.spawn(&mut command), polls).await;
+        let spawned = poll_and_drop(tracer.spawn(place(&mut command)), polls).await;
         if let Some(spawned) = spawned {
             let (tracee, child) = spawned.expect("spawn");
             child.start_kill();
@@ -113,7 +115,7 @@ async fn run_to(tracee: &mut Tracee, found: impl Fn(&Event) -> bool) {
 }
 
 async fn spawn(tracer: &Tracer, command: &mut Command) -> (Tracee, Child) {
-    let spawned = soon("spawn", tracer.spawn(command)).await;
+    let spawned = soon("spawn", tracer.spawn(place(command))).await;
     let (mut tracee, child) = spawned.expect("spawn");
     let event = soon("the first event", tracee.next()).await;
     assert!(matches!(event, Some(Event::Started(_))), "{event:?}");
@@ -133,7 +135,7 @@ async fn in_stop(tracer: &Tracer, what: &str) -> (Tracee, Child) {
     };
     command.exit_stops(what == "exiting");
     if what == "undelivered" {
-        return soon("spawn", tracer.spawn(&mut command))
+        return soon("spawn", tracer.spawn(place(&mut command)))
             .await
             .expect("spawn");
     }
@@ -232,7 +234,7 @@ async fn trees(tracer: &Tracer) {
     for round in 0..100 {
         let mut command = sleeper(&["births", "10"]);
         command.kill_on_drop(round % 2 == 0);
-        let traced = tracer.trace(&mut command, |mut tracee| async move {
+        let traced = tracer.trace(place(&mut command), |mut tracee| async move {
             while tracee.next().await.is_some() {}
         });
         if round % 5 == 4 {
@@ -316,10 +318,7 @@ async fn kills(tracer: &Tracer) {
 /// Tracers dropped before and after what they gave.
 async fn tracers() {
     for round in 0..60 {
-        let tracer = Tracer::builder()
-            .threads(1 + round % 3)
-            .build()
-            .expect("a tracer");
+        let tracer = builder().threads(1 + round % 3).build().expect("a tracer");
         if round % 4 == 0 {
             continue;
         }
@@ -347,7 +346,7 @@ async fn check(what: &str) {
     // tokio's own are there from now on.
     tokio::task::spawn_blocking(|| ()).await.expect("no panic");
     let before = (own_threads().len(), own_fds());
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     match what {
         "spawns" => spawns(&tracer).await,
         "stops" => stops(&tracer).await,

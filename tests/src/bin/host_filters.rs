@@ -12,7 +12,7 @@ use futures::StreamExt;
 use tokio::runtime::{Builder, Runtime};
 use tracehound::{Child, Command, Event, Follow, Sysno, Tid, Tracee, Tracer, Unwatched};
 use tracehound_sys::proc;
-use tracehound_tests::{own_threads, sibling, soon, state, until};
+use tracehound_tests::{new_tracer, own_threads, place, sibling, soon, state, until};
 
 /// The ends of the program's pipes.
 struct Pipes {
@@ -49,7 +49,7 @@ async fn start(tracer: &Tracer, unwatched: Unwatched) -> (Tracee, Child, Pipes) 
     command
         .trace_syscalls([Sysno::getpgid])
         .unwatched(unwatched);
-    let spawned = soon("spawn", tracer.spawn(&mut command)).await;
+    let spawned = soon("spawn", tracer.spawn(place(&mut command))).await;
     let (tracee, child) = spawned.expect("spawn");
     drop(command);
     let output = BufReader::new(output);
@@ -118,11 +118,7 @@ async fn goes_on(mut child: Child, mut pipes: Pipes, killed: bool) {
 
 async fn pass(tracer: Tracer) {
     for killed in [false, true] {
-        let tracer = if killed {
-            Tracer::new().expect("a tracer")
-        } else {
-            tracer.clone()
-        };
+        let tracer = if killed { new_tracer() } else { tracer.clone() };
         let (mut tracee, child, mut pipes) = start(&tracer, Unwatched::Pass).await;
         let mut inner = until_ready(&mut tracee).await;
         pipes.expect("ready");
@@ -154,7 +150,7 @@ async fn drop_all(tracer: Tracer) {
 
 /// Not inside of it.
 fn end_of_runtime(runtime: Runtime) {
-    let tracer = runtime.block_on(async { Tracer::new() }).expect("a tracer");
+    let tracer = runtime.block_on(async { new_tracer() });
     let (tracee, child, pipes) = runtime.block_on(async {
         let (mut tracee, child, mut pipes) = start(&tracer, Unwatched::Pass).await;
         let inner = until_ready(&mut tracee).await;
@@ -210,7 +206,7 @@ fn main() {
         return end_of_runtime(runtime);
     }
     runtime.block_on(async {
-        let tracer = Tracer::new().expect("a tracer");
+        let tracer = new_tracer();
         match way.as_str() {
             "kill" => kill(tracer).await,
             "pass" => pass(tracer).await,

@@ -4,7 +4,7 @@ use futures::StreamExt;
 use futures::executor::block_on;
 use tokio::runtime::Builder;
 use tracehound::{Child, Command, Error, Event, Signal, Stdio, Tracee, Tracer};
-use tracehound_tests::{is_traced, sibling, soon, state, trace_births};
+use tracehound_tests::{is_traced, new_tracer, place, sibling, soon, state, trace_births};
 
 fn forked<T: std::fmt::Debug>(what: &str, result: Result<T, Error>) {
     assert!(matches!(result, Err(Error::Forked)), "{what}: {result:?}");
@@ -73,7 +73,7 @@ fn in_child(what: &str, tracer: Tracer, tracees: [Tracee; 2], mut children: [Chi
             }
             "own" => {
                 // A tracer of its own is none of its parent's.
-                let own = Tracer::new().expect("a tracer");
+                let own = new_tracer();
                 trace_births(&own).await;
                 requests(&mut held).await;
                 soon("shutdown", own.shutdown()).await.expect("shutdown");
@@ -89,7 +89,7 @@ fn start(tracer: &Tracer) -> (Tracee, Child) {
         .arg("pause")
         .stdout(Stdio::null())
         .kill_on_drop(false);
-    let (mut tracee, child) = block_on(tracer.spawn(&mut command)).expect("spawn");
+    let (mut tracee, child) = block_on(tracer.spawn(place(&mut command))).expect("spawn");
     let event = block_on(tracee.next());
     assert!(matches!(event, Some(Event::Started(_))), "{event:?}");
     (tracee, child)
@@ -98,7 +98,7 @@ fn start(tracer: &Tracer) -> (Tracee, Child) {
 fn main() {
     let what = std::env::args().nth(1).expect("what");
     // Outside of any runtime, where it works as well.
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (held, held_child) = start(&tracer);
     let (mut running, running_child) = start(&tracer);
     block_on(running.cont()).expect("held");

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use tracehound::{Tid, Tracer};
 use tracehound_sys::proc;
-use tracehound_tests::{sibling, soon, state, stays_asleep, trace_births, until};
+use tracehound_tests::{new_tracer, sibling, soon, state, stays_asleep, trace_births, until};
 
 fn start(args: [&str; 2]) -> Child {
     Command::new(sibling("sleeper"))
@@ -61,7 +61,7 @@ async fn check(tracer: Tracer, mut dead: Child, mut alive: Child) {
 
 fn main() {
     // The first thread after this one.
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (dead, alive) = (start(["exit", "7"]), start(["pause", ""]));
     std::thread::spawn(move || {
         let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

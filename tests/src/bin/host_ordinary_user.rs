@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use futures::StreamExt;
 use tracehound::{Child, Command, Errno, Error, Event, Stdio, Sysno, Tracer};
-use tracehound_tests::{end, lines, next, sibling, soon, start};
+use tracehound_tests::{end, lines, new_tracer, next, sibling, soon, start};
 
 /// Nobody in particular.
 const NOBODY: u32 = 65_534;
@@ -110,7 +110,7 @@ async fn check(what: &str, directory: &Path) {
     let secret = puppet_with(directory, 0o711);
     if what == "privileged" {
         // Its child is, too; the program's bit changes nothing for it.
-        let tracer = Tracer::new().expect("a tracer");
+        let tracer = new_tracer();
         let (mut tracee, mut child) = start(&tracer, report(&program).uid(NOBODY)).await;
         tracee.cont().await.expect("it is held");
         assert_eq!(user(&mut child).await, 0);
@@ -121,7 +121,7 @@ async fn check(what: &str, directory: &Path) {
     // The change has made this process one that may not be traced, and so its children.
     // SAFETY: takes numbers.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     match what {
         "unprivileged" => traced(&tracer, &program, NOBODY).await,
         "unreadable" => unreadable(&tracer, &secret).await,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::runtime::{Builder, Runtime};
 use tracehound::{Child, Command, Error, Event, PinnedError, PinnedTask, Stdio, Tracee, Tracer};
-use tracehound_tests::{is_traced, own_threads, sibling, soon, state, until};
+use tracehound_tests::{is_traced, new_tracer, own_threads, sibling, soon, state, until};
 
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
@@ -40,7 +40,7 @@ async fn pinned(mut tracee: Tracee) {
 }
 
 async fn begin() -> Left {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let spawn = || tracer.spawn(sleeper());
     let held = spawn().await.expect("spawn");
     let mut running = spawn().await.expect("spawn");

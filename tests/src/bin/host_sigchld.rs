@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::StreamExt;
 use tracehound::{Command, Error, Event, ResumeMode, Stdio, Tracer};
-use tracehound_tests::{dispositions, set_action, sibling, soon, trace_births};
+use tracehound_tests::{dispositions, new_tracer, place, set_action, sibling, soon, trace_births};
 
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
@@ -23,7 +23,7 @@ fn sleeper(args: &[&str]) -> Command {
 async fn calls(tracer: &Tracer) {
     let mut command = sleeper(&["calls", "500"]);
     command.resume_mode(ResumeMode::Syscall);
-    let (mut tracee, mut child) = tracer.spawn(&mut command).await.expect("spawn");
+    let (mut tracee, mut child) = tracer.spawn(place(&mut command)).await.expect("spawn");
     let (mut entered, mut calls, mut code) = (false, 0, None);
     while let Some(event) = soon("an event", tracee.next()).await {
         match event {
@@ -47,7 +47,7 @@ async fn calls(tracer: &Tracer) {
 async fn statuses(tracer: &Tracer, keeps_statuses: bool) {
     for code in [0, 3] {
         let mut command = sleeper(&["exit", &code.to_string()]);
-        let traced = tracer.trace(&mut command, |mut tracee| async move {
+        let traced = tracer.trace(place(&mut command), |mut tracee| async move {
             while tracee.next().await.is_some() {}
         });
         let status = soon("the end", traced).await.expect("a status");
@@ -91,7 +91,7 @@ fn main() {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let tracer = Tracer::new().expect("a tracer");
+        let tracer = new_tracer();
         calls(&tracer).await;
         trace_births(&tracer).await;
         statuses(&tracer, action == handler).await;

@@ -2,8 +2,8 @@
 //! signals cannot be sent any more, and the tracer goes on.
 
 use futures::StreamExt;
-use tracehound::{Command, Signal, Stdio, Tid, Tracer};
-use tracehound_tests::{sibling, soon, trace_births, until};
+use tracehound::{Command, Signal, Stdio, Tid};
+use tracehound_tests::{new_tracer, place, sibling, soon, trace_births, until};
 
 const LIMIT: u64 = 64;
 
@@ -30,10 +30,10 @@ fn send(pid: Tid, signal: i32) -> std::io::Result<()> {
 }
 
 async fn check() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut command = Command::new(sibling("sleeper"));
     command.arg("floods").stdout(Stdio::null());
-    let (mut tracee, child) = tracer.spawn(&mut command).await.expect("spawn");
+    let (mut tracee, child) = tracer.spawn(place(&mut command)).await.expect("spawn");
     let (pid, control) = (tracee.tid(), tracee.control());
     let watch = tokio::spawn(async move { while tracee.next().await.is_some() {} });
     until("a full queue", || queue(pid).0 >= LIMIT).await;

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tracehound::{Command, Event, ResumeMode, Signal, Stdio, Tid, Tracer};
-use tracehound_tests::{Family, History, next, sibling, soon, start, state, until, wait};
+use tracehound_tests::{
+    Family, History, builder, next, place, sibling, soon, start, state, until, wait,
+};
 use tracing::span;
 
 /// How many errors the library has told of.
@@ -98,7 +100,7 @@ async fn everything(tracer: &Tracer) {
     let thief = Thief::of(-1);
     let mut command = Command::new(sibling("sleeper"));
     command.args(["births", "5"]).stdout(Stdio::null());
-    let spawned = soon("spawn", tracer.spawn(&mut command)).await;
+    let spawned = soon("spawn", tracer.spawn(place(&mut command))).await;
     let (mut stops, mut deaths) = (0, 0);
     if let Ok((tracee, mut child)) = spawned {
         let histories = Family::of(tracee).to_the_end().await;
@@ -194,7 +196,8 @@ async fn once(tracer: &Tracer) {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     tracing::subscriber::set_global_default(Counter).expect("the first one");
-    let tracer = Tracer::new().expect("a tracer");
+    // It is held up while its stops are taken: one for all tracees.
+    let tracer = builder().threads(1).build().expect("a tracer");
     match std::env::args().nth(1).expect("what to wait for").as_str() {
         "everything" => everything(&tracer).await,
         "child" => child(&tracer).await,

@@ -3,7 +3,7 @@
 
 use tracehound::{Errno, Error, Signal, Tracer};
 use tracehound_sys::proc;
-use tracehound_tests::{dispositions, set_action, soon, trace_births};
+use tracehound_tests::{builder, dispositions, new_tracer, set_action, soon, trace_births};
 
 extern "C" fn handler(_signal: libc::c_int) {}
 
@@ -47,23 +47,23 @@ async fn check(how: &str) {
     let before = dispositions();
     match how {
         "default" => {
-            works(Tracer::new()).await;
+            works(builder().build()).await;
             assert_eq!(taken(&before), [Signal::SIGURG]);
             // Again with the same.
-            works(Tracer::new()).await;
+            works(builder().build()).await;
             assert_eq!(taken(&before), [Signal::SIGURG]);
         }
         "taken" => {
             handle(Signal::SIGURG);
             let before = dispositions();
-            works(Tracer::new()).await;
+            works(builder().build()).await;
             assert_eq!(taken(&before), [Signal::SIGSTKFLT]);
         }
         "ignored" => {
             set_action(libc::SIGURG, libc::SIG_IGN, 0);
             set_action(libc::SIGSTKFLT, libc::SIG_IGN, 0);
             let before = dispositions();
-            works(Tracer::new()).await;
+            works(builder().build()).await;
             assert_eq!(taken(&before), [Signal::SIGPWR]);
         }
         "all-taken" => {
@@ -71,32 +71,29 @@ async fn check(how: &str) {
                 handle(signal);
             }
             let before = dispositions();
-            refused(Tracer::new(), Errno::EBUSY);
+            refused(builder().build(), Errno::EBUSY);
             assert_eq!(taken(&before), []);
-            works(Tracer::builder().wake_signal(Signal::SIGUSR2).build()).await;
+            works(builder().wake_signal(Signal::SIGUSR2).build()).await;
             assert_eq!(taken(&before), [Signal::SIGUSR2]);
         }
         "chosen" => {
-            works(Tracer::builder().wake_signal(Signal::SIGVTALRM).build()).await;
+            works(builder().wake_signal(Signal::SIGVTALRM).build()).await;
             assert_eq!(taken(&before), [Signal::SIGVTALRM]);
             handle(Signal::SIGIO);
             let before = dispositions();
-            refused(
-                Tracer::builder().wake_signal(Signal::SIGIO).build(),
-                Errno::EBUSY,
-            );
+            refused(builder().wake_signal(Signal::SIGIO).build(), Errno::EBUSY);
             for raw in [34, 64, libc::SIGKILL, libc::SIGSTOP, 0, -1, 65] {
                 let signal = Signal::from_raw(raw);
-                refused(Tracer::builder().wake_signal(signal).build(), Errno::EINVAL);
+                refused(builder().wake_signal(signal).build(), Errno::EINVAL);
             }
             assert_eq!(taken(&before), []);
         }
         "replaced" => {
-            works(Tracer::new()).await;
+            works(builder().build()).await;
             // The host takes the signal over after all.
             handle(Signal::SIGURG);
             let before = dispositions();
-            works(Tracer::new()).await;
+            works(builder().build()).await;
             assert_eq!(taken(&before), [Signal::SIGSTKFLT]);
         }
         "mask" => masks().await,
@@ -107,7 +104,7 @@ async fn check(how: &str) {
 /// The host's threads keep their masks; the tracer thread lets no handler of the host run.
 async fn masks() {
     let before = mask();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let spawned = tracer.spawn(tracehound::Command::new("true")).await;
     let (tracee, _child) = spawned.expect("spawn");
     let thread = proc::status(tracee.tid()).expect("held").tracer;

@@ -7,7 +7,9 @@ use tracehound::{Errno, Event, ResumeMode, Signal, Tid, Tracee, Tracer};
 use tracehound_sys::ptrace::{self, Options, ResumeKind};
 use tracehound_sys::wait::{StopKind, WaitStatus};
 use tracehound_sys::{proc, signal_process, signal_thread};
-use tracehound_tests::{Ward, in_each_place, is_traced, next, puppet, soon, start, state};
+use tracehound_tests::{
+    Ward, in_each_place, is_traced, new_tracer, next, puppet, soon, start, state,
+};
 use tracehound_tests::{to_the_end, until};
 
 use crate::{KEEPER, PUPPET, poll, report};
@@ -152,7 +154,7 @@ async fn the_death_of_a_leader_is_never_reported_if_another_thread_execs() {
 async fn the_exec_of_a_traced_thread_replaces_a_dead_leader() {
     let (ward, other) = leaderless().await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut process = soon("attach", tracer.attach(pid)).await.expect("permitted");
     signal_process(pid, Signal::SIGUSR2).expect("it lives");
     until("the leader is a zombie", || state(pid) == Some('Z')).await;

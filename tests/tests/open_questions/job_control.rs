@@ -8,7 +8,9 @@ use tracehound::{Child, Errno, Event, Signal, Tid, Tracee, Tracer};
 use tracehound_sys::ptrace::{self, Options, ResumeKind};
 use tracehound_sys::wait::{StopKind, WaitStatus};
 use tracehound_sys::{proc, signal_process};
-use tracehound_tests::{Ward, in_each_place, is_traced, line, lines, next, puppet, soon, start};
+use tracehound_tests::{
+    Ward, in_each_place, is_traced, line, lines, new_tracer, next, puppet, soon, start,
+};
 use tracehound_tests::{state, until, wait};
 
 use crate::{KEEPER, SLEEPER, interrupted, report, seized};
@@ -126,7 +128,7 @@ async fn a_thread_runs_beneath_the_stop_of_its_process() {
     .await;
     send(pid, STOP);
     ward.expect("stopped 19").await;
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut process = soon("attach", tracer.attach(pid)).await.expect("permitted");
     for _ in 0..2 {
         let (_, event) = soon("a stop", process.next()).await.expect("no end");
@@ -157,7 +159,7 @@ async fn a_thread_runs_beneath_the_stop_of_its_process() {
 async fn no_stop_is_lost_amid_attaches_and_detaches() {
     let mut ward = Ward::start([KEEPER, SLEEPER]).await;
     let pid = ward.pid();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let stop = std::sync::atomic::AtomicBool::new(false);
     let attaches = async {
         let mut count = 0;
@@ -258,7 +260,7 @@ async fn a_tracee_keeps_its_parent() {
     let mut ward = Ward::start([KEEPER, SLEEPER]).await;
     let pid = ward.pid();
     let parent = proc::status(pid).expect("it lives").parent;
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let process = soon("attach", tracer.attach(pid)).await.expect("permitted");
     assert!(is_traced(pid));
     assert_eq!(proc::status(pid).expect("it lives").parent, parent);

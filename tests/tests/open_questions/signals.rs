@@ -2,7 +2,9 @@
 
 use tracehound::{Event, SigInfo, Signal, Stdio, Tid, Tracer};
 use tracehound_sys::{signal_process, signal_thread};
-use tracehound_tests::{Ward, end, in_each_place, line, lines, next, puppet, soon, start, state};
+use tracehound_tests::{
+    Ward, end, in_each_place, line, lines, new_tracer, next, puppet, soon, start, state,
+};
 use tracehound_tests::{until, wait};
 
 use crate::{KEEPER, SLEEPER};
@@ -116,7 +118,7 @@ async fn disturb(ward: &mut Ward, how: How) -> Option<(Tracer, tracehound::Proce
         signal_process(pid, Signal::SIGCONT).expect("it lives");
         return None;
     }
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut process = soon("attach", tracer.attach(pid)).await.expect("permitted");
     let tracee = process.thread(pid).expect("the leader");
     if how == How::Suppressed {
@@ -166,7 +168,7 @@ async fn a_disturbed_call_ends_as_by_a_stop_without_a_tracer() {
 // only when that is resumed with it all end.
 #[tokio::test]
 async fn a_killing_signal_stops_one_thread_first() {
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let mut command = puppet!("waiting-threads", 3);
     let (mut tracee, mut child) = start(&tracer, command.stdout(Stdio::piped())).await;
     let mut threads = Vec::new();

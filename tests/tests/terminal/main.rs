@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tracehound::{Tid, Tracee, Tracer};
-use tracehound_tests::{is_traced, soon, state, until};
+use tracehound_tests::{is_traced, new_tracer, soon, state, until};
 
 use shell::{Kind, Shell, members, traced};
 
@@ -261,7 +261,7 @@ async fn play(tracer: &Tracer, kind: Kind, place: Place, watch: Watch) -> Vec<St
 async fn as_untraced(watch: Watch) {
     for kind in Kind::all() {
         for place in [Place::Pinned, Place::Task] {
-            let tracer = Tracer::new().expect("a tracer");
+            let tracer = new_tracer();
             let untraced = play(&tracer, kind, place, Watch::Nothing).await;
             let traced = play(&tracer, kind, place, watch).await;
             for (traced, untraced) in traced.iter().zip(&untraced) {
