@@ -44,6 +44,8 @@ async fn stops_by_kind(tracer: Tracer) {
     command.resume_mode(ResumeMode::Syscall).exit_stops(true);
     let (mut tracee, _child) = start(&tracer, &mut command).await;
     assert_eq!(tracer.metrics().tracees - before.tracees, 1);
+    // There is no subscriber here, so nobody wanted a span.
+    assert!(tracee.span().is_disabled());
     let events = to_the_end(&mut tracee).await;
     let of = |is_it: fn(&Event) -> bool| events.iter().filter(|event| is_it(event)).count() as u64;
     let metrics = since(&before, &tracer);

@@ -88,6 +88,7 @@ mod filter;
 mod guard;
 pub mod guide;
 mod metrics;
+mod observe;
 mod pace;
 mod placement;
 mod process;

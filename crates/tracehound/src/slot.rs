@@ -24,6 +24,7 @@ use tracehound_sys::{Errno, Signal, Tid, proc, ptrace};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::filter::FilterRule;
+use crate::observe::Observed;
 use crate::shard::{self, Place, Shard};
 use crate::tracee::Tracee;
 
@@ -186,6 +187,7 @@ pub(crate) struct Slot {
     pub(crate) rule: Option<FilterRule>,
     pub(crate) shard: Arc<Shard>,
     pub(crate) place: Place,
+    pub(crate) observed: Observed,
     state: Mutex<State>,
 }
 
@@ -201,6 +203,7 @@ impl Slot {
             rule: heritage.rule,
             shard,
             place: Place::default(),
+            observed: Observed::new(tid),
             state: Mutex::new(State {
                 phase: Phase::Running,
                 held: false,
@@ -357,6 +360,7 @@ impl Slot {
         if matches!(state.phase, Phase::Ended(_)) {
             return;
         }
+        let seen = self.observed.is_wanted().then(|| event.clone());
         state.serial = state.serial.wrapping_add(1);
         state.phase = Phase::Ended(end);
         state.held = false;
@@ -365,6 +369,9 @@ impl Slot {
         let waker = state.waker.take();
         drop(state);
         drop(birth);
+        if let Some(event) = seen {
+            self.observed.end(&event);
+        }
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -385,6 +392,7 @@ impl Slot {
     pub(crate) fn resume_locked(self: &Arc<Self>, state: &mut State, action: Action) {
         self.enter_rotation();
         self.shard.counters().resumes.add_one();
+        self.observed.resume(action);
         let result = match action {
             Action::Listen => ptrace::listen(self.tid()),
             Action::Resume(how, signal) => ptrace::resume(self.tid(), how, signal),

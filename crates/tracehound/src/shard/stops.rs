@@ -73,6 +73,7 @@ impl Local {
     /// Turns a stop into the tracee's event.
     pub(super) fn stop_of(&self, slot: &Arc<Slot>, kind: StopKind) {
         let tid = slot.tid();
+        slot.observed.stop(kind);
         if slot.park(kind) {
             return;
         }
@@ -121,6 +122,8 @@ impl Local {
             self.early_stop(tid, StopKind::Exec);
             return;
         };
+        slot.observed.exec(tid);
+        slot.observed.stop(StopKind::Exec);
         let exec = Event::Exec(Exec { former_tid: former });
         if let Recorded::ToDetach(class) = slot.record(|_| (StopClass::Other, exec)) {
             self.finish_detach(&slot, class);

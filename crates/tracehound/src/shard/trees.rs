@@ -12,6 +12,7 @@ use std::rc::Rc;
 use futures::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use tracing::Instrument;
 
 use super::Local;
 use super::local;
@@ -73,11 +74,13 @@ impl Local {
         let logic = Rc::clone(&tree.logic);
         drop(trees);
         let guard = TaskGuard { tree: id, number };
-        let abort = self.spawn_task(async move {
+        let span = tracee.slot().observed.span();
+        let task = async move {
             let run = AssertUnwindSafe(async { logic(tracee).await });
             let panic = run.catch_unwind().await.err();
             guard.end(panic);
-        });
+        };
+        let abort = self.spawn_task(task.instrument(span));
         let mut trees = self.trees.trees.borrow_mut();
         if let Some(task) = trees
             .get_mut(&id)

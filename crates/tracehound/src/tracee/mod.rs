@@ -96,6 +96,16 @@ impl Tracee {
         self.slot.tgid()
     }
 
+    /// The span of this tracee's life, for a subscriber of the `tracing` crate: `tracee`, at the
+    /// level DEBUG, with its `tid`, `tgid` and `program`. Its stops, resumes and end are events in
+    /// it, at the level TRACE, and what is pinned to its tracer thread runs in it. A task elsewhere
+    /// enters it with `instrument`.
+    ///
+    /// It is disabled if nobody wanted it when the tracee came to be.
+    pub fn span(&self) -> tracing::Span {
+        self.slot.observed.span()
+    }
+
     /// A handle for other tasks: to interrupt, to kill, to read memory.
     pub fn control(&self) -> Control {
         Control::new(Arc::clone(&self.slot))

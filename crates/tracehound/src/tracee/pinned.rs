@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use futures::FutureExt;
 use futures::future::{AbortHandle, Abortable};
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use super::Tracee;
 use crate::error::{Error, Result};
@@ -39,8 +40,9 @@ impl Tracee {
         let (reply, result) = oneshot::channel();
         let (abort, registration) = AbortHandle::new_pair();
         let shard = std::sync::Arc::clone(&self.slot().shard);
+        let span = self.span();
         let job = move || {
-            let run = AssertUnwindSafe(async move { logic(self).await });
+            let run = AssertUnwindSafe(async move { logic(self).await }.instrument(span));
             let run = Abortable::new(run.catch_unwind(), registration);
             async move {
                 let result = match run.await {
