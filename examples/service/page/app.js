@@ -122,7 +122,7 @@ function take(block) {
   if (!fields.data) return false;
   const data = JSON.parse(fields.data);
   if (fields.event === 'lost') show.lost += data.lost;
-  if (fields.event === 'trace') show.events.push({ number: show.last, ...data });
+  if (fields.event === 'trace') show.events.push({ ...data, id: show.last });
   if (show.events.length > 2 * KEPT) show.events.splice(0, show.events.length - KEPT);
   return false;
 }
@@ -151,7 +151,7 @@ function describeEnd(end) {
 function listEvents() {
   const rows = show.events.slice(-SHOWN).reverse().map((event) => {
     const row = document.createElement('tr');
-    const cells = [event.number, (event.time / 1e9).toFixed(6), event.tid, describe(event)];
+    const cells = [event.id, (event.time / 1e9).toFixed(6), event.tid, describe(event)];
     for (const text of cells) {
       const cell = document.createElement('td');
       cell.textContent = text;
@@ -350,11 +350,16 @@ $('live').addEventListener('click', () => (show.end === null ? move(0) : follow(
 
 // What is asked for
 
+// Quotes keep words together.
+function words(text) {
+  return (text.match(/"[^"]*"|'[^']*'|\S+/g) ?? []).map((word) => word.replace(/^(["'])(.*)\1$/s, '$2'));
+}
+
 $('new-form').addEventListener('submit', async (event) => {
   event.preventDefault();
   const target = $('target').value.trim();
   const names = $('filter').value.split(/[\s,]+/).filter(Boolean);
-  const body = /^\d+$/.test(target) ? { pid: Number(target) } : { command: target.split(/\s+/) };
+  const body = /^\d+$/.test(target) ? { pid: Number(target) } : { command: words(target) };
   if (names.length) body.filter = names;
   $('problem').textContent = '';
   try {
