@@ -36,7 +36,8 @@ pub(crate) struct Life {
     trace: Arc<Trace>,
     number: u64,
     node: Number,
-    parent: Option<Tid>,
+    /// Not told of yet.
+    begin: Option<(u64, What)>,
     tid: Tid,
     pid: Tid,
     /// The call that has not returned, and when it was entered.
@@ -49,19 +50,27 @@ pub(crate) struct Life {
 }
 
 impl Life {
+    /// The tracee is in the tree from here on: whoever asks next sees it there.
     pub(crate) fn new(
         trace: Arc<Trace>,
         number: u64,
         tracee: &Tracee,
         parent: Option<Tid>,
     ) -> Self {
+        let (tid, pid, began) = (tracee.tid(), tracee.tgid(), now());
+        let name = match parent {
+            Some(_) => name(tid),
+            None => program(tid).unwrap_or_else(|| name(tid)),
+        };
+        let begun = Arc::clone(&name);
+        let node = trace.tree(|tree| tree.begin((tid, pid), parent, begun, began));
         Life {
             trace,
             number,
-            node: 0,
-            parent,
-            tid: tracee.tid(),
-            pid: tracee.tgid(),
+            node,
+            begin: Some((began, What::Begin { parent, name })),
+            tid,
+            pid,
             pending: None,
             signal: None,
             end: None,
@@ -71,7 +80,9 @@ impl Life {
 
     async fn follow(&mut self, tracee: &mut Tracee) {
         let filtered = tracee.options().contains(Options::TRACESECCOMP);
-        self.begin().await;
+        if let Some((began, begin)) = self.begin.take() {
+            self.record(began, begin).await;
+        }
         while let Some(event) = tracee.next().await {
             let now = now();
             (self.tid, self.pid) = (tracee.tid(), tracee.tgid());
@@ -86,20 +97,6 @@ impl Life {
             }
             self.see(&event, now).await;
         }
-    }
-
-    async fn begin(&mut self) {
-        let time = now();
-        let (tid, pid, parent) = (self.tid, self.pid, self.parent);
-        let name = match parent {
-            Some(_) => name(tid),
-            None => program(tid).unwrap_or_else(|| name(tid)),
-        };
-        let begun = Arc::clone(&name);
-        self.node = self
-            .trace
-            .tree(|tree| tree.begin((tid, pid), parent, begun, time));
-        self.record(time, What::Begin { parent, name }).await;
     }
 
     async fn see(&mut self, event: &Event, now: u64) {
