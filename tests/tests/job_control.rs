@@ -30,7 +30,9 @@ fn crew(args: &[&str]) -> Command {
 
 /// A process that pauses, running.
 async fn paused(tracer: &Tracer) -> (Tracee, Child) {
-    let (mut tracee, mut child) = start(tracer, &mut puppet!("say-and-pause")).await;
+    // A group of its own is not orphaned, wherever this test runs: ^Z means something to it.
+    let mut command = puppet!("say-and-pause");
+    let (mut tracee, mut child) = start(tracer, command.process_group(0)).await;
     tracee.cont().await.expect("cont");
     assert_eq!(line(&mut lines(&mut child)).await, "ready");
     (tracee, child)
