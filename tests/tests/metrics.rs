@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use futures::StreamExt;
 use tracehound::{Event, Metrics, ResumeMode, Tracer};
-use tracehound_tests::{end, in_each_place, next, puppet, soon, start, to_the_end};
+use tracehound_tests::{builder, end, in_each_place, next, puppet, soon, start, to_the_end};
 
 in_each_place! { stops_by_kind, requests_and_resumes, births_and_deaths }
 
@@ -105,7 +105,7 @@ async fn births_and_deaths(tracer: Tracer) {
 // A hop is counted with its delay, on the side of the tracer thread.
 #[tokio::test]
 async fn a_hop() {
-    let tracer = Tracer::builder().threads(2).build().expect("a tracer");
+    let tracer = builder().threads(2).build().expect("a tracer");
     let mut tracees = Vec::new();
     for _ in 0..2 {
         tracees.push(start(&tracer, &mut puppet!("exit", 3)).await);

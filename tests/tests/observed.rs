@@ -5,7 +5,9 @@ use std::sync::{Mutex, OnceLock};
 
 use futures::StreamExt;
 use tracehound::{Event, ResumeMode, Tid, Tracer};
-use tracehound_tests::{end, in_each_place, next, puppet, soon, start, to_the_end};
+use tracehound_tests::{
+    end, in_each_place, new_tracer, next, place, puppet, soon, start, to_the_end,
+};
 use tracing::{Instrument, Level, info};
 
 in_each_place! { spans_and_stops, an_exec_has_another_name }
@@ -89,9 +91,9 @@ async fn an_exec_has_another_name(tracer: Tracer) {
 #[tokio::test]
 async fn a_tree() {
     subscribe();
-    let tracer = Tracer::new().expect("a tracer");
+    let tracer = new_tracer();
     let (sender, mut tids) = tokio::sync::mpsc::unbounded_channel();
-    let traced = tracer.trace(puppet!("fork"), move |mut tracee| {
+    let traced = tracer.trace(place(&mut puppet!("fork")), move |mut tracee| {
         let sender = sender.clone();
         async move {
             info!("hello from {}", tracee.tid());
