@@ -183,8 +183,8 @@ impl Shell {
         self.line("jobs").await
     }
 
-    /// Has the shell look for what has become of its jobs, once in its life. bash overlooks
-    /// one in 1,500 stops that come while it is still at the `bg` that made the job go on,
+    /// Has the shell look for what has become of its jobs, once in its life. bash overlooks about
+    /// one in 3,000 stops that come while it is still at the `bg` that made the job go on,
     /// also untraced: it says "Running" until the next SIGCHLD.
     fn nudge(&mut self) {
         self.nudged = true;
