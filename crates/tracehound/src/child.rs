@@ -10,20 +10,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::AsyncReadExt;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::watch;
-use tracehound_sys::{Errno, Pidfd, ResourceUsage, Signal, Tid};
+use tracehound_sys::{Errno, Pidfd, ResourceUsage, Signal, Tid, proc};
 
+use crate::children;
 use crate::error::{Error, Result};
 use crate::event::Death;
 use crate::shard::Shard;
 use crate::tracer::Handles;
 
-/// Who awaits the process.
+/// Who awaits the process when nobody traces it.
 enum Keeper {
-    /// Its tracer thread, as the tracee's death.
+    /// The tracer thread that made it, which traces it, as the tracee's death.
     Tracer,
     /// The spawner thread.
     Spawner(Option<Arc<Pidfd>>),
-    /// Nobody: it has ended.
+    /// Nobody: it was reaped elsewhere, and how it ended is still to be told.
+    Untold,
+    /// Nobody: it has ended, and is not asked about again. Whoever comes later with an end
+    /// means another process with its id.
     Nobody,
 }
 
@@ -35,11 +39,37 @@ enum Outcome {
     Lost,
 }
 
+/// Who has to do with the process, besides its handle.
+struct Care {
+    keeper: Keeper,
+    /// Those that may see its end, or have seen it, besides the one that made it: they attached
+    /// to it since it was detached.
+    witnesses: Vec<Arc<Shard>>,
+    /// How many attaches to it are under way.
+    attaches: usize,
+}
+
+impl Care {
+    /// Whether its id may be another's.
+    fn is_reaped(&self) -> bool {
+        matches!(self.keeper, Keeper::Untold | Keeper::Nobody)
+    }
+}
+
+/// What became of a detached child.
+pub(crate) enum Look {
+    /// It has ended.
+    Over,
+    Lives,
+    /// It is traced again, and its end the tracer's to see.
+    Taken,
+}
+
 /// What the handle shares with whoever awaits the process.
 pub(crate) struct ChildCell {
     pid: Tid,
     shard: Arc<Shard>,
-    keeper: Mutex<Keeper>,
+    care: Mutex<Care>,
     /// Of a process that is killed when its handle is dropped: a kill that went by way of
     /// the tracer thread would be late where this process ends next.
     pidfd: Option<Pidfd>,
@@ -49,47 +79,58 @@ pub(crate) struct ChildCell {
 impl ChildCell {
     /// On the tracer thread, which has not reaped it yet: it still has its id.
     pub(crate) fn new(pid: Tid, shard: Arc<Shard>, kill_on_drop: bool) -> Arc<Self> {
-        Arc::new(ChildCell {
+        let child = Arc::new(ChildCell {
             pid,
+            care: Mutex::new(Care {
+                keeper: Keeper::Tracer,
+                witnesses: Vec::new(),
+                attaches: 0,
+            }),
             shard,
-            keeper: Mutex::new(Keeper::Tracer),
             // Without a descriptor to spare the tracer thread does it.
             pidfd: kill_on_drop.then(|| Pidfd::open(pid).ok()).flatten(),
             outcome: watch::Sender::new(None),
-        })
+        });
+        children::enter(&child);
+        child
     }
 
     pub(crate) fn pid(&self) -> Tid {
         self.pid
     }
 
-    fn keeper(&self) -> MutexGuard<'_, Keeper> {
-        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    fn care(&self) -> MutexGuard<'_, Care> {
+        self.care.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The spawner thread awaits it now.
     pub(crate) fn detached(&self, pidfd: Option<Arc<Pidfd>>) {
-        *self.keeper() = Keeper::Spawner(pidfd);
+        let mut care = self.care();
+        if !care.is_reaped() {
+            care.keeper = Keeper::Spawner(pidfd);
+        }
     }
 
-    /// Its tracer thread has seen its death.
+    /// A tracer thread has seen its death.
     pub(crate) fn ended(&self, death: Death) {
-        self.set_outcome(Outcome::Ended(death));
+        self.conclude(self.care(), Outcome::Ended(death));
     }
 
     /// It has ended, and somebody else took its status.
     pub(crate) fn lost(&self) {
-        self.set_outcome(Outcome::Lost);
+        self.conclude(self.care(), Outcome::Lost);
     }
 
     /// The first to say how it ended is right.
-    fn set_outcome(&self, new: Outcome) {
-        *self.keeper() = Keeper::Nobody;
-        self.outcome.send_if_modified(|outcome| {
-            let first = outcome.is_none();
-            outcome.get_or_insert(new);
-            first
-        });
+    fn conclude(&self, mut care: MutexGuard<'_, Care>, outcome: Outcome) {
+        if matches!(care.keeper, Keeper::Nobody) {
+            return;
+        }
+        care.keeper = Keeper::Nobody;
+        care.witnesses.clear();
+        drop(care);
+        children::leave(self);
+        self.outcome.send_replace(Some(outcome));
     }
 
     /// Whether it is known how it ended.
@@ -97,33 +138,60 @@ impl ChildCell {
         self.outcome.borrow().is_some()
     }
 
-    /// Takes the status of a detached child; gives whether it has ended.
-    pub(crate) fn reap(self: &Arc<Self>) -> bool {
-        // Under the lock: once it is reaped, its id may be another's, and must not be
-        // killed by number.
-        let mut keeper = self.keeper();
-        let death = match tracehound_sys::reap(self.pid) {
-            Ok(None) => return false,
-            Ok(Some((status, usage))) => Some(Death { status, usage }),
-            Err(_) => None,
-        };
-        *keeper = Keeper::Nobody;
-        drop(keeper);
-        match death {
-            Some(death) => self.ended(death),
-            None => self.reaped_elsewhere(),
+    /// Takes the status of a detached child, if it has ended.
+    pub(crate) fn look(self: &Arc<Self>) -> Look {
+        // Under the lock: nobody begins to attach to it meanwhile. And once it is reaped, its
+        // id may be another's, and must not be killed by number.
+        let mut care = self.care();
+        if care.is_reaped() {
+            return Look::Over;
         }
-        true
+        // Also without an attach: an exec by a thread that is still traced gives that thread
+        // the child's id.
+        let traced = || proc::status(self.pid).is_ok_and(|status| status.tracer.is_valid());
+        if care.attaches > 0 || traced() {
+            return Look::Taken;
+        }
+        match tracehound_sys::reap(self.pid) {
+            Ok(None) => return Look::Lives,
+            Ok(Some((status, usage))) => {
+                self.conclude(care, Outcome::Ended(Death { status, usage }));
+            }
+            Err(_) => {
+                care.keeper = Keeper::Untold;
+                let mut witnesses = std::mem::take(&mut care.witnesses);
+                drop(care);
+                witnesses.push(Arc::clone(&self.shard));
+                Arc::clone(self).ask(witnesses);
+            }
+        }
+        Look::Over
     }
 
-    /// By its former tracer thread, which has its status or is about to, or by a host that
-    /// waits for everything.
-    fn reaped_elsewhere(self: &Arc<Self>) {
-        let cell = Arc::clone(self);
-        // What that thread has reaped it has also told when it comes to this.
-        if self.shard.run(move |_| cell.lost()).is_err() {
-            self.lost();
+    /// It was reaped elsewhere: by a tracer thread, which has told or is about to, or by a
+    /// host that waits for everything.
+    fn ask(self: Arc<Self>, mut witnesses: Vec<Arc<Shard>>) {
+        while let Some(witness) = witnesses.pop() {
+            let (cell, others) = (Arc::clone(&self), witnesses.clone());
+            // What that thread has reaped it has also told when it comes to this.
+            if witness.run(move |_| cell.ask(others)).is_ok() {
+                return;
+            }
         }
+        self.lost();
+    }
+
+    /// A tracer thread may trace it from now on; the spawner leaves it alone until this is
+    /// dropped.
+    pub(crate) fn begin_attach(self: Arc<Self>, shard: &Arc<Shard>) -> AttachToChild {
+        let mut care = self.care();
+        care.attaches += 1;
+        // Those that have ended have told what they saw.
+        care.witnesses
+            .retain(|witness| !witness.is_closed() && !Arc::ptr_eq(witness, shard));
+        care.witnesses.push(Arc::clone(shard));
+        drop(care);
+        AttachToChild(self)
     }
 
     /// SIGKILL, by way of whoever can tell that the id is still the process's.
@@ -151,8 +219,8 @@ impl ChildCell {
     /// SIGKILL for a process that is not traced; gives whether it is none of its
     /// tracer's business.
     fn kill_kept(&self) -> bool {
-        let keeper = self.keeper();
-        match &*keeper {
+        let care = self.care();
+        match &care.keeper {
             Keeper::Tracer => return false,
             // An error of either means that it is dead.
             Keeper::Spawner(Some(pidfd)) => {
@@ -161,7 +229,7 @@ impl ChildCell {
             Keeper::Spawner(None) => {
                 let _ = tracehound_sys::signal_process(self.pid, Signal::SIGKILL);
             }
-            Keeper::Nobody => {}
+            Keeper::Untold | Keeper::Nobody => {}
         }
         true
     }
@@ -193,6 +261,23 @@ impl ChildCell {
             Some(Outcome::Ended(death)) => Some(death),
             _ => None,
         }
+    }
+}
+
+impl Drop for ChildCell {
+    fn drop(&mut self) {
+        if !self.is_over() {
+            children::leave(self);
+        }
+    }
+}
+
+/// An attach to a child of this process that is under way.
+pub(crate) struct AttachToChild(Arc<ChildCell>);
+
+impl Drop for AttachToChild {
+    fn drop(&mut self) {
+        self.0.care().attaches -= 1;
     }
 }
 

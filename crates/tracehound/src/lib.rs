@@ -79,6 +79,7 @@
 
 mod attach;
 mod child;
+mod children;
 mod command;
 mod control;
 mod error;

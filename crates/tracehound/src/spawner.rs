@@ -23,9 +23,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::watch;
 use tracehound_sys::spawn::Launch;
-use tracehound_sys::{PerProcess, Pidfd, Tid, proc, thread};
+use tracehound_sys::{PerProcess, Pidfd, Tid, thread};
 
-use crate::child::ChildCell;
+use crate::child::{ChildCell, Look};
 use crate::error::{Error, Result};
 use crate::placement::start_thread;
 use crate::shard::Shard;
@@ -209,7 +209,7 @@ impl Spawner {
                 do_job(job, &mut kept);
             }
             let mut any_taken = false;
-            kept.retain(|kept: &Kept| match kept.look() {
+            kept.retain(|kept: &Kept| match kept.child.look() {
                 Look::Over => false,
                 Look::Lives => true,
                 Look::Taken => {
@@ -282,35 +282,5 @@ fn do_job(job: Job, kept: &mut Vec<Kept>) {
         Job::Launch(launch, shard) => launch.run(shard.interrupter()),
         Job::Keep(child) => kept.push(child),
         Job::Recount => {}
-    }
-}
-
-/// What became of a child.
-enum Look {
-    /// It has ended.
-    Over,
-    Lives,
-    /// It is traced again, and its end the tracer's to see.
-    Taken,
-}
-
-impl Kept {
-    /// Takes the child's status, if it has ended.
-    fn look(&self) -> Look {
-        let pid = self.child.pid();
-        if self.child.is_over() {
-            return Look::Over;
-        }
-        // An exec by a thread that is still traced gives that thread the child's id: it is
-        // the tracer's again.
-        let nobody = Tid::from_raw(0);
-        if proc::status(pid).is_ok_and(|status| status.tracer != nobody) {
-            return Look::Taken;
-        }
-        if self.child.reap() {
-            Look::Over
-        } else {
-            Look::Lives
-        }
     }
 }

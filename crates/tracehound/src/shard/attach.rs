@@ -33,6 +33,8 @@ use tracehound_sys::{Errno, Tid, proc};
 
 use super::claim::Claim;
 use super::{Local, Shard};
+use crate::child::AttachToChild;
+use crate::children;
 use crate::error::{Error, Result};
 use crate::event::{Event, Replaced};
 use crate::refusal::{Refusal, explain, unseen};
@@ -117,6 +119,7 @@ struct Attaching {
     /// Zombies that were there before.
     dead: HashSet<Tid>,
     _claim: Claim,
+    _child: Option<AttachToChild>,
 }
 
 #[derive(Default)]
@@ -177,6 +180,7 @@ impl Local {
                     refusals: 0,
                     dead: HashSet::new(),
                     _claim: claim,
+                    _child: self.adopt(tgid),
                 });
                 self.advance_attaches();
             }
@@ -194,6 +198,14 @@ impl Local {
             check_siblings(tgid, plan.pid, self.shard.thread())?;
         }
         Ok((tgid, claim))
+    }
+
+    /// Makes known who may see the end of a child of this process that was detached.
+    fn adopt(&self, pid: Tid) -> Option<AttachToChild> {
+        let parent = proc::status(pid).ok()?.parent;
+        let child = (parent == Tid::current_process()).then(|| children::find(pid))??;
+        self.remember_child(&child);
+        Some(child.begin_attach(&self.shard))
     }
 
     /// Goes on with the attaches that are under way.

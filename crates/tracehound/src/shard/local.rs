@@ -35,8 +35,9 @@ pub(crate) struct Local {
     /// The processes that this tracer made, until they are dead or detached.
     pub(super) children: RefCell<HashMap<Tid, Arc<ChildCell>>>,
     pub(super) attaches: Attaches,
-    /// Those that were detached. Their deaths are reported here all the same where a thread
-    /// of theirs is still traced, and takes their id by an exec.
+    /// Those that were detached, by this tracer thread, or by another and attached to by this
+    /// one. Their deaths may be reported here all the same: of those attached to, and where a
+    /// thread of theirs is still traced, and takes their id by an exec.
     kept: RefCell<HashMap<Tid, Weak<ChildCell>>>,
     pub(super) births: Births,
     pub(super) launches: Launches,
@@ -165,14 +166,18 @@ impl Local {
 
     /// Hands a child that is not traced any more to the spawner.
     pub(super) fn keep_child(&self, child: Arc<ChildCell>, pidfd: Option<Pidfd>) {
+        self.remember_child(&child);
+        spawner::keep(child, pidfd);
+    }
+
+    /// Sees the death of a child that this thread does not trace, or did not make.
+    pub(super) fn remember_child(&self, child: &Arc<ChildCell>) {
         let mut kept = self.kept.borrow_mut();
         // Doubled in between: the cost is shared out.
         if kept.len().is_power_of_two() {
             kept.retain(|_, child| child.upgrade().is_some_and(|child| !child.is_over()));
         }
-        kept.insert(child.pid(), Arc::downgrade(&child));
-        drop(kept);
-        spawner::keep(child, pidfd);
+        kept.insert(child.pid(), Arc::downgrade(child));
     }
 
     /// Carries out what other threads have queued.

@@ -286,6 +286,11 @@ impl Shard {
         &self.counters
     }
 
+    /// Whether the tracer thread has ended, and refuses everything.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue().closed
+    }
+
     /// Refuses everything from now on; gives what had been queued.
     fn close(&self) -> Vec<Op> {
         let mut queue = self.queue();
