@@ -108,6 +108,55 @@ pub(crate) fn serve(
     Ok(())
 }
 
+/// As [`serve`], but asks each tracee in turn, so that none waits for those at the head of the
+/// kernel's list, and yields the CPU where none had stopped. It never sleeps: for tracees that
+/// are all busy.
+pub(crate) fn serve_in_turn(
+    pids: &[Pid],
+    resume: Resume,
+    mut see: impl FnMut(Seen) -> io::Result<()>,
+) -> io::Result<()> {
+    /// How many are asked before the next yield.
+    const ASKED: usize = 32;
+    let request = resume.request();
+    for &pid in pids {
+        ptrace(request, pid, 0, 0)?;
+    }
+    let mut alive = pids.to_vec();
+    let mut next = 0;
+    while !alive.is_empty() {
+        let mut found = false;
+        for _ in 0..ASKED.min(alive.len()) {
+            if next >= alive.len() {
+                next = 0;
+            }
+            let Some(&pid) = alive.get(next) else {
+                break;
+            };
+            let report = poll(pid)?;
+            found |= report.is_some();
+            match report {
+                None => {}
+                Some(Report::Stopped(pid, status)) if status == resume.stop() => {
+                    see(Seen::Stop(pid))?;
+                    ptrace(request, pid, 0, 0)?;
+                }
+                Some(Report::Stopped(pid, signal)) => ptrace(request, pid, 0, signal as usize)?,
+                Some(Report::Dead) => {
+                    see(Seen::Death)?;
+                    alive.swap_remove(next);
+                    continue;
+                }
+            }
+            next += 1;
+        }
+        if !found {
+            std::thread::yield_now();
+        }
+    }
+    Ok(())
+}
+
 /// Resumes the held program and whatever it forks until all have ended.
 pub(crate) fn follow_forks(first: Pid) -> io::Result<()> {
     let options = libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK | libc::PTRACE_O_TRACECLONE;
@@ -208,7 +257,17 @@ enum Report {
 }
 
 fn wait(kind: libc::idtype_t, pid: Pid) -> io::Result<Report> {
-    let flags = libc::__WALL | libc::WEXITED | libc::WSTOPPED;
+    let report = wait_with(kind, pid, 0)?;
+    report.ok_or_else(|| io::Error::other("waitid has told of nobody"))
+}
+
+/// Without waiting.
+fn poll(pid: Pid) -> io::Result<Option<Report>> {
+    wait_with(libc::P_PID, pid, libc::WNOHANG)
+}
+
+fn wait_with(kind: libc::idtype_t, pid: Pid, flags: i32) -> io::Result<Option<Report>> {
+    let flags = flags | libc::__WALL | libc::WEXITED | libc::WSTOPPED;
     // SAFETY: plain data, for which all zeroes is a value.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: `info` is live and writable, and nothing else is written.
@@ -217,10 +276,10 @@ fn wait(kind: libc::idtype_t, pid: Pid) -> io::Result<Report> {
     }
     // SAFETY: waitid has filled in the fields of a SIGCHLD, which are integers.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    Ok(match info.si_code {
+    Ok((pid != 0).then(|| match info.si_code {
         libc::CLD_TRAPPED | libc::CLD_STOPPED => Report::Stopped(pid, status),
         _ => Report::Dead,
-    })
+    }))
 }
 
 /// ptrace(2). `data` is a number, or the address of something large enough.

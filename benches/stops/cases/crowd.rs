@@ -25,7 +25,13 @@ pub(super) const CASES: &[Case] = &[
         name: FLOOR_200,
         baseline: None,
         goal: None,
-        run: |plan| bare(plan, 200),
+        run: |plan| bare(plan, 200, Turns::FromTheHead),
+    },
+    Case {
+        name: "the same in turn, 200 busy tracees",
+        baseline: Some(FLOOR_200),
+        goal: None,
+        run: |plan| bare(plan, 200, Turns::Each),
     },
     Case {
         name: "tracehound, 200 pinned tasks",
@@ -41,7 +47,13 @@ pub(super) const LARGE: &[Case] = &[
         name: FLOOR_1000,
         baseline: None,
         goal: None,
-        run: |plan| bare(plan, 1_000),
+        run: |plan| bare(plan, 1_000, Turns::FromTheHead),
+    },
+    Case {
+        name: "the same in turn, 1000 busy tracees",
+        baseline: Some(FLOOR_1000),
+        goal: None,
+        run: |plan| bare(plan, 1_000, Turns::Each),
     },
     Case {
         name: "tracehound, 1000 pinned tasks",
@@ -51,14 +63,23 @@ pub(super) const LARGE: &[Case] = &[
     },
 ];
 
-fn bare(plan: &Plan, crowd: usize) -> io::Result<Sample> {
+/// Whom the bare loop serves.
+#[derive(Clone, Copy)]
+enum Turns {
+    /// Whoever `waitid(P_ALL)` finds, which begins at the head of its list.
+    FromTheHead,
+    /// One after the other: what a fair loop costs at least.
+    Each,
+}
+
+fn bare(plan: &Plan, crowd: usize, turns: Turns) -> io::Result<Sample> {
     let workload = Workload::Calls(plan.crowd_calls);
     let held = (0..crowd).map(|_| floor::spawn_held(workload));
     let mut pids = held.collect::<io::Result<Vec<_>>>()?;
     pids.sort_unstable();
     let progress = Progress::new(pids.len());
     let start = Instant::now();
-    floor::serve(&pids, Resume::Syscall, |seen| match seen {
+    let see = |seen| match seen {
         Seen::Stop(pid) => {
             if let Ok(index) = pids.binary_search(&pid) {
                 progress.stop(index);
@@ -69,7 +90,11 @@ fn bare(plan: &Plan, crowd: usize) -> io::Result<Sample> {
             progress.end();
             Ok(())
         }
-    })?;
+    };
+    match turns {
+        Turns::FromTheHead => floor::serve(&pids, Resume::Syscall, see)?,
+        Turns::Each => floor::serve_in_turn(&pids, Resume::Syscall, see)?,
+    }
     Ok(progress.sample(start))
 }
 

@@ -59,6 +59,17 @@ impl Yields {
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// Whether none was too expensive lately.
+    pub(crate) fn are_cheap(&self) -> bool {
+        let not_before = self.not_before.load(Ordering::Relaxed);
+        not_before == 0 || self.nanos(Instant::now()) >= not_before
+    }
+
+    /// Yields the CPU to those that were just resumed, unless that is too expensive.
+    pub(crate) fn let_run(&self) {
+        self.once(Instant::now());
+    }
+
     /// Yields the CPU once, unless that was or is too expensive: `false`.
     fn once(&self, now: Instant) -> bool {
         let not_before = self.not_before.load(Ordering::Relaxed);

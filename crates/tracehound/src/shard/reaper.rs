@@ -43,6 +43,7 @@ use tracehound_sys::Tid;
 use tracehound_sys::wait::{self, OWN_TRACEES, Report, Target};
 use tracehound_sys::wake::{Bound, Waited};
 
+use super::rotation::Asked;
 use super::{Local, Shard, attach};
 use crate::event::Event;
 use crate::pace::{LOOKS, Patience};
@@ -60,12 +61,18 @@ const MARGIN: usize = 64;
 /// How many reports a look at everybody takes: each is a walk of the list.
 const AT_ONCE: usize = 32;
 
-/// The time between two looks at everybody, at least and at most.
+/// The time between two looks at everybody: at least; at most; and at most when those before
+/// found nobody. Where the kernel's list is not in the caches, as among thousands of idle
+/// tracees, a walk takes 50 to 150 ns for each.
 const LOOK: Duration = Duration::from_micros(50);
 const LOOK_AT_MOST: Duration = Duration::from_micros(800);
+const QUIET_LOOK_AT_MOST: Duration = Duration::from_millis(10);
 
 /// A look takes no more than this part of the time, where that keeps the bound.
 const LOOK_SHARE: u32 = 20;
+
+/// How often in a row the time doubles while looks find nobody.
+const QUIET: u32 = 4;
 
 /// How many rounds in which something was found pass between two looks at the clock.
 const ROUNDS: u32 = 8;
@@ -83,6 +90,8 @@ struct Looks {
     next: Instant,
     pause: Duration,
     rounds: u32,
+    /// How many in a row have found nobody but those that the rotation asks.
+    quiet: u32,
 }
 
 /// What the loop keeps from turn to turn.
@@ -137,7 +146,14 @@ impl Turns {
         if self.may_sleep_at_once(local) {
             return self.sleep_now(local, bound);
         }
-        let mut found = local.rotate();
+        let mut found = match local.rotate() {
+            Asked::Found(found) => found,
+            Asked::Nobody => 0,
+            Asked::LetRun => {
+                local.shard.yields().let_run();
+                return false;
+            }
+        };
         if self.looks.is_due(local, found) {
             found += self.looks.look(local);
         }
@@ -217,6 +233,7 @@ impl Looks {
             next: Instant::now(),
             pause: LOOK,
             rounds: 0,
+            quiet: 0,
         }
     }
 
@@ -253,18 +270,33 @@ impl Looks {
     /// Takes what a look at everybody finds.
     fn look(&mut self, local: &Local) -> usize {
         let start = Instant::now();
+        let mut others = false;
         let taken = take_some(local, AT_ONCE, |report| {
-            if let Some(slot) = local.tracee(report.tid) {
+            let slot = local.tracee(report.tid).filter(|slot| slot.place.is_hot());
+            others |= slot.is_none();
+            if let Some(slot) = slot {
                 local.rotation.found_early(&slot);
             }
         });
         let end = Instant::now();
         let walk = end.saturating_duration_since(start) / u32::try_from(taken + 1).unwrap_or(1);
-        let most = LOOK_AT_MOST.max(4 * walk);
-        self.pause = (LOOK_SHARE * walk).clamp(LOOK, most);
+        self.quiet = if others {
+            0
+        } else {
+            (self.quiet + 1).min(QUIET)
+        };
+        self.pause = pause_after(walk, self.quiet);
         self.next = end + self.pause;
         taken
     }
+}
+
+/// The time until the next look, after one that took so long and some that found nobody.
+fn pause_after(walk: Duration, quiet: u32) -> Duration {
+    let cheap = (LOOK_SHARE * walk).max(LOOK);
+    let bound = LOOK_AT_MOST.max(4 * walk);
+    let quiet_bound = (bound * (1 << quiet)).min(QUIET_LOOK_AT_MOST);
+    cheap.min(quiet_bound.max(bound))
 }
 
 /// Sleeps until there is a report, or something else. Gives whether it was a report, which
@@ -294,7 +326,7 @@ fn sleep(local: &Local, bound: &Bound<'_>) -> bool {
 }
 
 /// Takes what has come, without waiting, but no more than this; gives how much it was.
-pub(super) fn take_some(local: &Local, most: usize, see: impl Fn(&Report)) -> usize {
+pub(super) fn take_some(local: &Local, most: usize, mut see: impl FnMut(&Report)) -> usize {
     for taken in 0..most {
         match wait::poll_with_usage(Target::All, OWN_TRACEES, local.shard.usage()) {
             Ok(Some(report)) => {
