@@ -209,6 +209,11 @@ pub fn peek(tid: Tid) -> Result<Option<Report>> {
     poll(Target::One(tid), OWN_TRACEES | libc::WNOWAIT)
 }
 
+/// Whether the calling thread has tracees, also such as have not stopped yet.
+pub fn has_tracees() -> bool {
+    poll(Target::All, OWN_TRACEES | libc::WNOWAIT) != Err(Errno::ECHILD)
+}
+
 /// Whether a thread is a tracee of the calling thread.
 pub fn is_own_tracee(tid: Tid) -> bool {
     peek(tid) != Err(Errno::ECHILD)

@@ -92,7 +92,7 @@ macro_rules! options {
 ///
 /// # Cancel safety
 ///
-/// A process whose attach is dropped is let go again.
+/// A process whose attach is dropped is detached again.
 #[derive(Clone)]
 #[must_use = "nothing happens until it is awaited"]
 pub struct Attach(Request);
@@ -134,7 +134,7 @@ impl IntoFuture for Attach {
 ///
 /// # Cancel safety
 ///
-/// A thread whose attach is dropped is let go again.
+/// A thread whose attach is dropped is detached again.
 #[derive(Clone)]
 #[must_use = "nothing happens until it is awaited"]
 pub struct AttachThread(Request);
@@ -162,7 +162,7 @@ impl IntoFuture for AttachThread {
     fn into_future(self) -> Self::IntoFuture {
         async move {
             let (mut attached, _) = self.0.run().await?;
-            let thread = attached.tracees.pop();
+            let thread = attached.tracees.pop().map(Tracee::handed_out);
             thread.ok_or(Error::NoSuchProcess(self.0.pid))
         }
         .boxed()

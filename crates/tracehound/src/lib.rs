@@ -45,7 +45,7 @@
 //!   happens.
 //! - A stop that was handed out leaves the tracee *held* until it is resumed, by a method or
 //!   by asking for the next event.
-//! - A tracee is never left frozen: dropping its handle detaches it.
+//! - A tracee is never left frozen: dropping its handle detaches it, or [kills](LetGo) it.
 //! - The host is left alone: its children, signal handlers, mask and threads. One signal is
 //!   taken, if it is free ([`TracerBuilder::wake_signal`]).
 //!
@@ -78,6 +78,7 @@
 #![deny(unsafe_code)]
 
 mod attach;
+mod builder;
 mod child;
 mod children;
 mod command;
@@ -88,6 +89,7 @@ mod explain;
 mod filter;
 mod guard;
 pub mod guide;
+mod let_go;
 mod metrics;
 mod observe;
 mod pace;
@@ -102,12 +104,14 @@ mod tracee;
 mod tracer;
 
 pub use attach::{Attach, AttachThread};
+pub use builder::TracerBuilder;
 pub use child::Child;
 pub use command::{Command, Follow, Stdio};
 pub use control::Control;
 pub use error::{Error, Privilege, Result};
 pub use event::Event;
 pub use filter::Unwatched;
+pub use let_go::LetGo;
 pub use metrics::{DelayHistogram, Metrics, StopCounts};
 pub use placement::{CpuRefusal, allowed_cpus};
 pub use process::Process;
@@ -118,4 +122,4 @@ pub use tracehound_sys::ptrace::{Arch, Regs, ResumeKind as ResumeMode, SyscallEn
 pub use tracehound_sys::seccomp::SyscallNumber;
 pub use tracehound_sys::syscalls::{self, Sysno};
 pub use tracehound_sys::{Errno, ResourceUsage, SigInfo, Signal, Tid};
-pub use tracer::{Tracer, TracerBuilder};
+pub use tracer::Tracer;

@@ -368,7 +368,10 @@ impl Slot {
         let birth = state.birth.take();
         let waker = state.waker.take();
         drop(state);
-        drop(birth);
+        match end {
+            End::Dead => drop(birth),
+            End::Detached | End::Shutdown => drop(birth.map(Tracee::disowned)),
+        }
         if let Some(event) = seen {
             self.observed.end(&event);
         }

@@ -5,123 +5,36 @@ use std::fmt;
 use std::future::Future;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tracehound_sys::cpu::CPUS_MAX;
 use tracehound_sys::spawn::Launch;
-use tracehound_sys::wake::WakeSignal;
-use tracehound_sys::{ForkGuard, Signal, Tid, proc, seccomp};
+use tracehound_sys::{ForkGuard, Tid, seccomp};
 
 use crate::attach::{Attach, AttachThread};
+use crate::builder::TracerBuilder;
 use crate::child::{Child, ChildCell};
 use crate::command::{Command, Pipes};
 use crate::error::{Error, Result};
 use crate::guard::Guard;
+use crate::let_go::LetGo;
 use crate::metrics::Metrics;
 use crate::shard::{self, LaunchPlan, Launched, Shard, TreeId, TreePlan};
 use crate::spawner;
 use crate::tracee::Tracee;
-
-/// Options of a [`Tracer`].
-#[derive(Clone, Debug)]
-pub struct TracerBuilder {
-    threads: usize,
-    wake_signal: Option<Signal>,
-    cpus: Option<Vec<usize>>,
-}
-
-impl TracerBuilder {
-    /// How many tracer threads there are. The default is one, which serves hundreds of
-    /// tracees; more of them serve tracees that run on several CPUs at once. What a
-    /// tracee forks stays on its thread.
-    pub fn threads(&mut self, threads: usize) -> &mut Self {
-        self.threads = threads;
-        self
-    }
-
-    /// The signal that interrupts a tracer thread's wait: a standard one, without a
-    /// handler. The default is the first free one of `SIGURG`, `SIGSTKFLT`, `SIGPWR`.
-    pub fn wake_signal(&mut self, signal: Signal) -> &mut Self {
-        self.wake_signal = Some(signal);
-        self
-    }
-
-    /// The CPUs of the tracer threads, one for each in turn: of `n` CPUs, thread `i` runs on
-    /// number `i % n` and on no other (sched_setaffinity(2)). Without it the scheduler places
-    /// them. [`allowed_cpus`](crate::allowed_cpus) tells which there are, and
-    /// [`guide::placement`](crate::guide::placement) what to choose.
-    ///
-    /// Only the tracer threads are confined, none of the host's. But threads and processes that
-    /// a pinned task starts itself inherit its CPU.
-    pub fn cpus(&mut self, cpus: impl IntoIterator<Item = usize>) -> &mut Self {
-        // More than that are no use, whatever is given.
-        self.cpus = Some(cpus.into_iter().take(CPUS_MAX).collect());
-        self
-    }
-
-    /// Starts the tracer; see [`Tracer::new`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Tracer::new`]; [`Error::InvalidArgument`] for no threads, or a list without a CPU;
-    /// [`Error::CpuUnavailable`] for a [CPU](TracerBuilder::cpus) that is not there or not
-    /// allowed, of those that the threads need.
-    pub fn build(&self) -> Result<Tracer> {
-        if self.threads == 0 {
-            return Err(Error::InvalidArgument("a tracer needs a thread"));
-        }
-        if self.cpus.as_ref().is_some_and(Vec::is_empty) {
-            return Err(Error::InvalidArgument("tracer threads need a CPU"));
-        }
-        check_kernel()?;
-        let signal = WakeSignal::claim(self.wake_signal).map_err(Error::WakeSignal)?;
-        let fork_guard = ForkGuard::new().map_err(|source| Error::System {
-            call: "madvise",
-            source,
-        })?;
-        let fork_guard = Arc::new(fork_guard);
-        let user = spawner::User::new()?;
-        let mut cpus = self.cpus.iter().flatten().copied().cycle();
-        let mut shard = |own: &Weak<Handles>| {
-            let guard = Arc::clone(&fork_guard);
-            Arc::new(Shard::new(signal, cpus.next(), guard, own.clone()))
-        };
-        let handles = Arc::new_cyclic(|own| Handles {
-            first: shard(own),
-            others: (1..self.threads).map(|_| shard(own)).collect(),
-            threads: Mutex::default(),
-            user: Mutex::new(Some(user)),
-            guard: Arc::default(),
-            fork_guard: Arc::clone(&fork_guard),
-        });
-        handles.start()?;
-        Ok(Tracer { handles })
-    }
-}
-
-/// `PTRACE_GET_SYSCALL_INFO` is what tells syscall stops apart; without it every trace
-/// would be a guess.
-fn check_kernel() -> Result<()> {
-    if proc::kernel_version() < (5, 3) {
-        return Err(Error::Unsupported {
-            what: "tracehound",
-            since: "5.3",
-        });
-    }
-    Ok(())
-}
 
 /// Traces processes.
 ///
 /// A tracer owns one or more tracer threads. It is cheap to clone, and usable from any
 /// thread and task. It ends when the last handle is dropped (a `Tracer`, a
 /// [`Tracee`], a [`Child`], a task that has one), or by
-/// [`shutdown`](Tracer::shutdown); whatever is traced then runs on untraced.
+/// [`shutdown`](Tracer::shutdown); whatever is traced then runs on untraced, or is
+/// [killed](TracerBuilder::let_go). A program may have several of them, started and ended at
+/// any time.
 ///
 /// ```
 /// use futures::StreamExt;
@@ -142,17 +55,17 @@ fn check_kernel() -> Result<()> {
 /// ```
 #[derive(Clone)]
 pub struct Tracer {
-    handles: Arc<Handles>,
+    pub(crate) handles: Arc<Handles>,
 }
 
 /// What ends the tracer when the last one lets go of it.
 pub(crate) struct Handles {
-    first: Arc<Shard>,
-    others: Vec<Arc<Shard>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-    user: Mutex<Option<spawner::User>>,
-    guard: Arc<Guard>,
-    fork_guard: Arc<ForkGuard>,
+    pub(crate) first: Arc<Shard>,
+    pub(crate) others: Vec<Arc<Shard>>,
+    pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
+    pub(crate) user: Mutex<Option<spawner::User>>,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) fork_guard: Arc<ForkGuard>,
 }
 
 impl Handles {
@@ -172,7 +85,7 @@ impl Handles {
             .cloned()
     }
 
-    fn start(&self) -> Result<()> {
+    pub(crate) fn start(&self) -> Result<()> {
         let runtime = Handle::try_current().ok();
         for shard in self.shards() {
             let thread = shard::start(shard, runtime.clone())?;
@@ -192,11 +105,13 @@ impl Handles {
         &self.guard
     }
 
-    fn close(&self) {
+    /// Ends the tracer threads; without anything said, what was said at the start holds for
+    /// the tracees.
+    fn close(&self, how: Option<LetGo>) {
         self.guard.close();
         for shard in self.shards() {
             // An error: it has ended, or this is a forked child.
-            let _ = shard.run(|local| local.close());
+            let _ = shard.run(move |local| local.close(how));
         }
     }
 }
@@ -209,7 +124,7 @@ impl Drop for Handles {
             std::mem::forget(self.threads.get_mut().map(std::mem::take));
             return;
         }
-        self.close();
+        self.close(None);
     }
 }
 
@@ -227,7 +142,7 @@ async fn watch_runtime(shard: Arc<Shard>) {
                 self.0.stop_tasks(RUNTIME_GRACE);
             }
             // An error: the tracer is ending.
-            let _ = self.0.run(|local| local.close());
+            let _ = self.0.run(|local| local.close(None));
         }
     }
 
@@ -259,11 +174,7 @@ impl Tracer {
 
     /// A tracer with options.
     pub fn builder() -> TracerBuilder {
-        TracerBuilder {
-            threads: 1,
-            wake_signal: None,
-            cpus: None,
-        }
+        TracerBuilder::new()
     }
 
     fn emptiest_shard(&self) -> Arc<Shard> {
@@ -372,11 +283,13 @@ impl Tracer {
     /// # Panics
     ///
     /// With the payload of a task that panicked, when all others have ended, as a
-    /// `join` would. The panic ends that task alone; its tracee is detached.
+    /// `join` would. The panic ends that task alone; its tracee is [let go](crate::LetGo).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends all its tasks; their tracees are detached and run on.
+    /// Dropping the future ends all its tasks; their tracees are [let go](crate::LetGo): they are
+    /// detached and run on, if nothing else was said. A program that was not ready yet is killed
+    /// before its first instruction.
     pub fn trace<F, Fut>(
         &self,
         mut command: impl BorrowMut<Command>,
@@ -477,13 +390,19 @@ impl Tracer {
         metrics
     }
 
-    /// Detaches everything, which runs on, and ends the tracer threads.
+    /// Detaches everything, which runs on, or kills it, as was [said](TracerBuilder::let_go) when
+    /// the tracer was made; and ends the tracer threads.
     ///
-    /// Resolves when they have ended. A tracee that cannot stop (a vfork parent, a frozen
-    /// one) is waited for up to a second, then let go by the kernel. One that has a
+    /// Resolves when they have ended and are joined. A tracee that cannot stop (a vfork parent, a
+    /// frozen one) is waited for up to a second, then let go by the kernel. One that has a
     /// [filter](Command::trace_syscalls) is killed, or stays attached without being watched, as
     /// [`Command::unwatched`] says. Handles that are left
     /// say [`Error::Shutdown`]; streams end with [`Detached`](crate::Event::Detached).
+    ///
+    /// Where tracees are killed, their streams end with their death, and of the processes that
+    /// this one made no zombie is left. One that cannot die (in an uninterruptible system call)
+    /// is waited for up to a second, too, and dies when it can. A process that is just being
+    /// attached is let go unharmed.
     ///
     /// # Errors
     ///
@@ -491,12 +410,31 @@ impl Tracer {
     ///
     /// # Cancel safety
     ///
-    /// The shutdown goes on if the future is dropped.
+    /// The shutdown begins at the first poll, and goes on if the future is dropped; another one
+    /// may be awaited instead.
     pub async fn shutdown(&self) -> Result<()> {
+        self.end(None).await
+    }
+
+    /// [`shutdown`](Tracer::shutdown), with tracees let go in this way, whatever was said when the
+    /// tracer was made. If it is ending already, that is not changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`shutdown`](Tracer::shutdown).
+    ///
+    /// # Cancel safety
+    ///
+    /// The shutdown begins at the first poll, and goes on if the future is dropped.
+    pub async fn shutdown_by(&self, how: LetGo) -> Result<()> {
+        self.end(Some(how)).await
+    }
+
+    async fn end(&self, how: Option<LetGo>) -> Result<()> {
         if self.handles.fork_guard.is_forked() {
             return Err(Error::Forked);
         }
-        self.handles.close();
+        self.handles.close(how);
         for shard in self.handles.shards() {
             if !shard.is_current() {
                 shard.ended().await;

@@ -178,6 +178,22 @@ fn births(count: u64) {
     }
 }
 
+/// Two processes, each of which makes two more, and so on; all of them pause.
+fn bomb(generations: u64) {
+    for generation in 0..generations {
+        for _ in 0..2 {
+            // SAFETY: there is one thread; the child goes on as this process does.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: takes a number. An alarm is not inherited.
+                unsafe { libc::alarm(120) };
+                return bomb(generations - generation - 1);
+            }
+        }
+    }
+    pause();
+}
+
 /// A thread that starts the next one of its chain and ends, after up to a millisecond.
 fn link(chain: u64, mut random: u64) {
     random = random
@@ -248,6 +264,7 @@ fn main() {
                 call();
             }
         }
+        "bomb" => bomb(number(argument)),
         "chains" => chains(number(argument)),
         "execs" => {
             // Once for all its lives.

@@ -22,9 +22,10 @@ use crate::tracee::Tracee;
 /// next one resumes the thread whose event was handed out last. Threads that are born join,
 /// threads that end leave. Processes that it forks are not part of it: take them with
 /// [`thread`](Process::thread) and [`take_child`](Tracee::take_child), or they are
-/// detached.
+/// let go.
 ///
-/// Dropping it detaches all threads, which run on.
+/// Dropping it detaches all threads, which run on; or it kills the process, if the tracer was
+/// [told to](crate::TracerBuilder::let_go).
 pub struct Process {
     pid: Tid,
     threads: BTreeMap<Key, Thread>,
@@ -63,6 +64,7 @@ impl Process {
         self.next_key += 1;
         let waker = ThreadWaker::new(key, &self.ready);
         waker.queue();
+        let tracee = tracee.handed_out();
         self.threads.insert(key, Thread { tracee, waker });
     }
 

@@ -89,6 +89,7 @@ impl Local {
         if unwanted {
             handle = None;
         }
+        handle = handle.map(Tracee::handed_out);
         let (tree, handle) = match heritage.tree {
             Some(tree) => (Some(tree).zip(handle), None),
             None => (None, handle),
@@ -120,7 +121,7 @@ impl Local {
             || proc::status(birth.child).is_ok_and(|status| status.tgid == parent.tgid())
     }
 
-    /// Enters a new tracee in the table.
+    /// Enters a new tracee in the table. Its handle detaches until it is handed out.
     fn enter_born(&self, child: Tid, clan: Tid, heritage: Heritage) -> Option<Tracee> {
         if self.tracee(child).is_some() {
             // Its maker was given up too early.
@@ -132,7 +133,7 @@ impl Local {
         slot.enter_rotation();
         let handle = Tracee::new(Arc::clone(&slot));
         if handle.is_none() {
-            self.detach(&slot);
+            self.release(&slot);
         }
         handle
     }
@@ -214,7 +215,9 @@ impl Local {
         for (tid, early) in early {
             match self.maker_of(tid) {
                 Maker::Lives => {}
-                Maker::Perhaps if early.since.elapsed() < PERHAPS => self.patrol_soon(),
+                Maker::Perhaps if !self.kills_all() && early.since.elapsed() < PERHAPS => {
+                    self.patrol_soon();
+                }
                 _ => self.settle_orphan(tid),
             }
         }
@@ -272,8 +275,10 @@ impl Local {
         tracing::debug!(%tid, "the parent died before it could report this birth");
         let handle = self.enter_born(tid, tid, heritage);
         match (heritage.tree, handle) {
-            (Some(tree), Some(tracee)) => drop(self.grow_tree(tree, tracee)),
-            (_, handle) => drop(handle),
+            (Some(tree), Some(tracee)) => {
+                drop(self.grow_tree(tree, tracee.handed_out()));
+            }
+            (_, handle) => drop(handle.map(Tracee::handed_out)),
         }
         self.bring_forward(tid);
     }

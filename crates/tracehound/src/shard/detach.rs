@@ -14,6 +14,7 @@ use super::patrol::is_dead_leader;
 use super::stops::{is_hardware_breakpoint, is_step};
 use crate::event::Event;
 use crate::filter::Unwatched;
+use crate::let_go::LetGo;
 use crate::slot::{Action, End, Interrupt, Phase, Slot, StopClass, Watch};
 use crate::spawner;
 
@@ -28,6 +29,21 @@ impl Local {
             true => self.detach_from(slot, None),
             false => self.detach(slot),
         }
+    }
+
+    /// Lets go of a tracee whose handle was dropped, or has never been.
+    pub(crate) fn release(&self, slot: &Arc<Slot>) {
+        match self.letting_go.get() {
+            LetGo::Detach => self.detach(slot),
+            // Its user has asked for that.
+            LetGo::Kill if slot.lock().detach => {}
+            LetGo::Kill => self.doom(slot),
+        }
+    }
+
+    /// Whether the tracer ends, and whatever is traced is killed.
+    pub(super) fn kills_all(&self) -> bool {
+        self.closing.get() && self.letting_go.get() == LetGo::Kill
     }
 
     /// Detaches a tracee at once if it is stopped, else as soon as it stops.

@@ -221,9 +221,9 @@ impl Local {
             state.call = exec;
             (StopClass::Other, Event::Started(Started { exec }))
         });
-        let mut tracee = Tracee::new(Arc::clone(&slot));
+        let mut tracee = Tracee::new(Arc::clone(&slot)).map(Tracee::handed_out);
         if tracee.is_none() {
-            self.detach(&slot);
+            self.release(&slot);
         }
         if let Some(tree) = plan.tree
             && let Some(root) = tracee.take()

@@ -23,6 +23,7 @@ use super::trees::Trees;
 use super::{Op, Shard};
 use crate::child::ChildCell;
 use crate::error::{Error, Result};
+use crate::let_go::LetGo;
 use crate::slot::Slot;
 use crate::spawner;
 
@@ -45,8 +46,10 @@ pub(crate) struct Local {
     pub(super) patrol: Patrol,
     pub(super) rotation: Rotation,
     pub(super) tasks: Tasks,
-    /// Everything is being detached, and the thread ends when nothing is left.
+    /// Everything is being let go, and the thread ends when nothing is left.
     pub(super) closing: Cell<bool>,
+    /// What becomes of tracees that are let go.
+    pub(super) letting_go: Cell<LetGo>,
     ops: RefCell<Vec<Op>>,
     alarm: OnceCell<Alarm>,
 }
@@ -74,6 +77,7 @@ impl Local {
     pub(super) fn install(shard: Arc<Shard>) -> Rc<Local> {
         let local = Rc::new(Local {
             tasks: Tasks::new(Arc::clone(&shard)),
+            letting_go: Cell::new(shard.let_go),
             shard,
             tracees: RefCell::default(),
             threads: RefCell::default(),

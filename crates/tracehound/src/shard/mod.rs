@@ -44,6 +44,7 @@ use tracehound_sys::wake::{Interrupter, WakeSignal};
 use tracehound_sys::{ForkGuard, Tid, Usage};
 
 use crate::error::{Error, Result};
+use crate::let_go::LetGo;
 use crate::metrics::Counters;
 use crate::pace::{self, LOOKS, LOOKS_AT_ONCE, Patience, Yields};
 use crate::slot::{Action, Slot};
@@ -76,6 +77,18 @@ struct Queue {
     closed: bool,
 }
 
+/// What a shard is made from.
+pub(crate) struct ShardPlan {
+    pub(crate) signal: WakeSignal,
+    /// The CPU that its thread is confined to.
+    pub(crate) cpu: Option<usize>,
+    /// What becomes of tracees that are let go.
+    pub(crate) let_go: LetGo,
+    pub(crate) fork_guard: Arc<ForkGuard>,
+    /// What every handle keeps alive.
+    pub(crate) handles: Weak<Handles>,
+}
+
 /// The side of a shard that every thread may use.
 pub(crate) struct Shard {
     /// Never given twice in the life of the process.
@@ -84,6 +97,7 @@ pub(crate) struct Shard {
     interrupter: Interrupter,
     /// The one that the thread is confined to.
     cpu: Option<usize>,
+    let_go: LetGo,
     /// Those of the thread, and of the tasks that wait for it.
     yields: Yields,
     counters: Counters,
@@ -112,12 +126,7 @@ thread_local! {
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Shard {
-    pub(crate) fn new(
-        signal: WakeSignal,
-        cpu: Option<usize>,
-        fork_guard: Arc<ForkGuard>,
-        handles: Weak<Handles>,
-    ) -> Self {
+    pub(crate) fn new(plan: ShardPlan) -> Self {
         Shard {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             queue: Mutex::new(Queue {
@@ -125,12 +134,13 @@ impl Shard {
                 since: None,
                 closed: false,
             }),
-            interrupter: Interrupter::new(signal),
-            cpu,
+            interrupter: Interrupter::new(plan.signal),
+            cpu: plan.cpu,
+            let_go: plan.let_go,
             yields: Yields::new(),
             counters: Counters::default(),
-            fork_guard,
-            handles,
+            fork_guard: plan.fork_guard,
+            handles: plan.handles,
             load: AtomicUsize::new(0),
             usage_wanted: AtomicBool::new(false),
             ended: watch::Sender::new(false),

@@ -163,12 +163,12 @@ impl Local {
 
     /// Whether nobody is told of this birth although there is an event of it.
     pub(super) fn is_hidden(&self, parent: &Slot, birth: Birth, kind: StopKind) -> bool {
-        let Some(rule) = parent.rule else {
-            return false;
-        };
         if parent.lock().watch != Watch::Watched {
             return true;
         }
+        let Some(rule) = parent.rule else {
+            return false;
+        };
         match rule.follow {
             Follow::Everything => false,
             Follow::Nothing => true,

@@ -46,6 +46,7 @@ use tracehound_sys::wake::{Bound, Waited};
 use super::rotation::Asked;
 use super::{Local, Shard, attach};
 use crate::event::Event;
+use crate::let_go::LetGo;
 use crate::pace::{LOOKS, Patience};
 use crate::slot::{End, Slot};
 use crate::spawner;
@@ -346,12 +347,15 @@ fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
     local.abort_attaches();
     let tracees: Vec<_> = local.tracees.borrow().values().cloned().collect();
     for slot in &tracees {
-        local.detach(slot);
+        local.release(slot);
     }
     let deadline = Instant::now() + LAST_CALL;
-    while !local.is_idle() && Instant::now() < deadline {
+    while !local.is_over() && Instant::now() < deadline {
         attend(local);
         if take_some(local, local.shard.load() + MARGIN, |_| {}) == 0 {
+            if local.has_unsettled() {
+                local.settle_orphans();
+            }
             // Nothing tells of a stop but a wait without a limit.
             bound.sleep(Some(Duration::from_millis(1)));
             local.patrol(true);
@@ -385,8 +389,22 @@ impl Local {
         tracees.values().all(|slot| slot.is_passed()) && self.launches.is_empty()
     }
 
+    /// Whether everything has been let go. Where all are killed, a child of one of them may
+    /// have been made just before: it would run on if the thread ended before its first stop.
+    fn is_over(&self) -> bool {
+        let all_told = || match self.letting_go.get() {
+            LetGo::Detach => true,
+            // Of those that are let through their stops some are always left.
+            LetGo::Kill => !self.tracees.borrow().is_empty() || !wait::has_tracees(),
+        };
+        self.is_idle() && all_told()
+    }
+
     /// Makes the thread end when it comes to it.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, how: Option<LetGo>) {
+        if let Some(how) = how.filter(|_| !self.closing.get()) {
+            self.letting_go.set(how);
+        }
         self.closing.set(true);
     }
 }

@@ -91,7 +91,7 @@ impl Local {
         None
     }
 
-    /// Ends all tasks of a tree: their tracees are detached.
+    /// Ends all tasks of a tree: their tracees are let go.
     pub(crate) fn fell_tree(&self, id: TreeId) {
         let tree = self.trees.trees.borrow_mut().remove(&id);
         for abort in tree

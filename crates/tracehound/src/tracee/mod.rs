@@ -46,29 +46,53 @@ pub use pinned::{PinnedError, PinnedTask};
 /// ```
 ///
 /// Dropping the handle detaches the thread, which runs on untraced; a signal or group-stop
-/// that it was held in takes effect. One that has a
+/// that it was held in takes effect. Or it kills the process, if the tracer was
+/// [told to](crate::TracerBuilder::let_go). One that has a
 /// [filter](crate::Command::trace_syscalls) is killed instead, unless
 /// [told otherwise](crate::Command::unwatched).
 pub struct Tracee {
     slot: Arc<Slot>,
     /// Whether waiting for an event begins by looking.
     patience: Patience,
-    /// Another handle owns the attachment.
-    lent: bool,
+    owner: Owner,
     // The tracer lives as long as somebody has a tracee.
     _handles: Arc<Handles>,
 }
 
+/// Whose a handle is, and so what its drop means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// The tracee is let go.
+    User,
+    /// Nobody has got it yet: the tracee is detached.
+    Runtime,
+    /// Another handle owns the attachment: nothing.
+    Borrower,
+}
+
 impl Tracee {
-    /// A handle, unless the tracer is ending. There is one for each slot.
+    /// A handle, unless the tracer is ending. There is one for each slot. Dropping it detaches,
+    /// until it is [handed out](Tracee::handed_out).
     pub(crate) fn new(slot: Arc<Slot>) -> Option<Tracee> {
         let handles = slot.shard.handles()?;
         Some(Tracee {
             slot,
             patience: Patience::default(),
-            lent: false,
+            owner: Owner::Runtime,
             _handles: handles,
         })
+    }
+
+    /// The handle, as its user gets it.
+    pub(crate) fn handed_out(mut self) -> Tracee {
+        self.owner = Owner::User;
+        self
+    }
+
+    /// The handle of one that nobody got.
+    pub(crate) fn disowned(mut self) -> Tracee {
+        self.owner = Owner::Runtime;
+        self
     }
 
     /// A second handle, for as long as this one is borrowed. Dropping it does nothing.
@@ -76,7 +100,7 @@ impl Tracee {
         Tracee {
             slot: Arc::clone(&self.slot),
             patience: Patience::default(),
-            lent: true,
+            owner: Owner::Borrower,
             _handles: Arc::clone(&self._handles),
         }
     }
@@ -130,8 +154,8 @@ impl Tracee {
     /// The handle of the tracee born in this event, once. `None` if it was taken, if the
     /// logic of [`Tracer::trace`](crate::Tracer::trace) has it, or if it is not followed.
     ///
-    /// A child that is not taken is detached when its parent is resumed, as if its handle had
-    /// been dropped.
+    /// A child that is not taken is let go when its parent is resumed, as if its handle had
+    /// been dropped; and detached with its parent.
     pub fn take_child(&mut self, birth: &Birth) -> Option<Tracee> {
         self.take_birth(|child| child.tid() == birth.child)
     }
@@ -160,13 +184,17 @@ impl Drop for Tracee {
         let Ok(state) = self.slot.lock_here() else {
             return;
         };
-        if self.lent || matches!(state.phase, Phase::Ended(_)) {
+        let owner = self.owner;
+        if owner == Owner::Borrower || matches!(state.phase, Phase::Ended(_)) {
             return;
         }
         drop(state);
         let slot = Arc::clone(&self.slot);
         // An error: the tracer has ended, or this is a forked child.
-        let _ = self.slot.shard.run(move |local| local.detach(&slot));
+        let _ = self.slot.shard.run(move |local| match owner {
+            Owner::User => local.release(&slot),
+            _ => local.detach(&slot),
+        });
     }
 }
 

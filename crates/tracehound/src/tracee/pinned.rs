@@ -132,14 +132,14 @@ pub struct PinnedTask<T> {
 /// Why a pinned task gave no result.
 #[non_exhaustive]
 pub enum PinnedError {
-    /// It panicked, with this payload. Its tracee was detached.
+    /// It panicked, with this payload. Its tracee was [let go](crate::LetGo).
     Panicked(Box<dyn Any + Send>),
     /// It was aborted, or the tracer was shut down.
     Ended,
 }
 
 impl<T> PinnedTask<T> {
-    /// Ends the task at its next await; its tracee is detached.
+    /// Ends the task at its next await; its tracee is [let go](crate::LetGo).
     pub fn abort(&self) {
         self.abort.abort();
     }

@@ -1,0 +1,127 @@
+//! The options of a tracer, and its start.
+
+use std::sync::{Arc, Mutex, Weak};
+
+use tracehound_sys::cpu::CPUS_MAX;
+use tracehound_sys::wake::WakeSignal;
+use tracehound_sys::{ForkGuard, Signal, proc};
+
+use crate::error::{Error, Result};
+use crate::let_go::LetGo;
+use crate::shard::{Shard, ShardPlan};
+use crate::spawner;
+use crate::tracer::{Handles, Tracer};
+
+/// Options of a [`Tracer`].
+#[derive(Clone, Debug)]
+pub struct TracerBuilder {
+    threads: usize,
+    wake_signal: Option<Signal>,
+    cpus: Option<Vec<usize>>,
+    let_go: LetGo,
+}
+
+impl TracerBuilder {
+    pub(crate) fn new() -> Self {
+        TracerBuilder {
+            threads: 1,
+            wake_signal: None,
+            cpus: None,
+            let_go: LetGo::default(),
+        }
+    }
+
+    /// How many tracer threads there are. The default is one, which serves hundreds of
+    /// tracees; more of them serve tracees that run on several CPUs at once. What a
+    /// tracee forks stays on its thread.
+    pub fn threads(&mut self, threads: usize) -> &mut Self {
+        self.threads = threads;
+        self
+    }
+
+    /// The signal that interrupts a tracer thread's wait: a standard one, without a
+    /// handler. The default is the first free one of `SIGURG`, `SIGSTKFLT`, `SIGPWR`.
+    pub fn wake_signal(&mut self, signal: Signal) -> &mut Self {
+        self.wake_signal = Some(signal);
+        self
+    }
+
+    /// The CPUs of the tracer threads, one for each in turn: of `n` CPUs, thread `i` runs on
+    /// number `i % n` and on no other (sched_setaffinity(2)). Without it the scheduler places
+    /// them. [`allowed_cpus`](crate::allowed_cpus) tells which there are, and
+    /// [`guide::placement`](crate::guide::placement) what to choose.
+    ///
+    /// Only the tracer threads are confined, none of the host's. But threads and processes that
+    /// a pinned task starts itself inherit its CPU.
+    pub fn cpus(&mut self, cpus: impl IntoIterator<Item = usize>) -> &mut Self {
+        // More than that are no use, whatever is given.
+        self.cpus = Some(cpus.into_iter().take(CPUS_MAX).collect());
+        self
+    }
+
+    /// What becomes of a tracee whose handle is dropped, and of all of them when the tracer
+    /// ends: by [`shutdown`](Tracer::shutdown), with its last handle, or with the runtime that
+    /// it was made in. The default is that they are detached and run on.
+    ///
+    /// If this process dies first, [`Command::exit_kill`](crate::Command::exit_kill) counts.
+    pub fn let_go(&mut self, how: LetGo) -> &mut Self {
+        self.let_go = how;
+        self
+    }
+
+    /// Starts the tracer; see [`Tracer::new`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Tracer::new`]; [`Error::InvalidArgument`] for no threads, or a list without a CPU;
+    /// [`Error::CpuUnavailable`] for a [CPU](TracerBuilder::cpus) that is not there or not
+    /// allowed, of those that the threads need.
+    pub fn build(&self) -> Result<Tracer> {
+        if self.threads == 0 {
+            return Err(Error::InvalidArgument("a tracer needs a thread"));
+        }
+        if self.cpus.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Error::InvalidArgument("tracer threads need a CPU"));
+        }
+        check_kernel()?;
+        let signal = WakeSignal::claim(self.wake_signal).map_err(Error::WakeSignal)?;
+        let fork_guard = ForkGuard::new().map_err(|source| Error::System {
+            call: "madvise",
+            source,
+        })?;
+        let fork_guard = Arc::new(fork_guard);
+        let user = spawner::User::new()?;
+        let mut cpus = self.cpus.iter().flatten().copied().cycle();
+        let mut shard = |own: &Weak<Handles>| {
+            Arc::new(Shard::new(ShardPlan {
+                signal,
+                cpu: cpus.next(),
+                let_go: self.let_go,
+                fork_guard: Arc::clone(&fork_guard),
+                handles: own.clone(),
+            }))
+        };
+        let handles = Arc::new_cyclic(|own| Handles {
+            first: shard(own),
+            others: (1..self.threads).map(|_| shard(own)).collect(),
+            threads: Mutex::default(),
+            user: Mutex::new(Some(user)),
+            guard: Arc::default(),
+            fork_guard: Arc::clone(&fork_guard),
+        });
+        handles.start()?;
+        Ok(Tracer { handles })
+    }
+}
+
+/// `PTRACE_GET_SYSCALL_INFO` is what tells syscall stops apart; without it every trace
+/// would be a guess.
+fn check_kernel() -> Result<()> {
+    if proc::kernel_version() < (5, 3) {
+        return Err(Error::Unsupported {
+            what: "tracehound",
+            since: "5.3",
+        });
+    }
+    Ok(())
+}
