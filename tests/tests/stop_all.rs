@@ -347,3 +347,34 @@ async fn threads_of_one_process_go_to_one_tracer_thread() {
         .collect();
     assert_eq!(tracers.len(), 1, "{tracers:?}");
 }
+
+/// Polls a future, and again when the tracer thread has done what that asked for; drops it.
+async fn poll_twice_and_drop(tracer: &Tracer, future: impl Future) {
+    let mut future = pin!(future);
+    assert!(futures::poll!(future.as_mut()).is_pending());
+    let nobody = soon("an answer", tracer.attach(0)).await;
+    nobody.expect_err("there is no such process");
+    assert!(futures::poll!(future.as_mut()).is_pending());
+}
+
+// Scenario 48: whoever gives up waiting for a stop, or for a detach, is still told what happens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_or_a_detach_that_is_dropped_does_not_deafen_the_stream() {
+    for detaches in [false, true] {
+        let ward = Ward::start([KEEPER, SLEEPER, "vfork"]).await;
+        let pid = ward.pid();
+        // It cannot stop there.
+        until("in vfork", || state(pid) == Some('D')).await;
+        let tracer = new_tracer();
+        let mut process = attach(&tracer, pid).await;
+        assert!(futures::poll!(process.next()).is_pending());
+        match detaches {
+            false => poll_twice_and_drop(&tracer, process.stop_all()).await,
+            true => poll_twice_and_drop(&tracer, process.detach()).await,
+        }
+        signal_process(pid, Signal::SIGKILL).expect("there");
+        let end = soon("its end", process.next()).await;
+        assert!(matches!(end, Some((_, Event::Killed(_)))), "{end:?}");
+        assert!(soon("nothing", process.next()).await.is_none());
+    }
+}

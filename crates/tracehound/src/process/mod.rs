@@ -117,11 +117,11 @@ impl Process {
         let asked = slots.clone();
         let detach = move |local: &Local| asked.iter().for_each(|slot| local.let_go(slot));
         self.shard.run(detach)?;
-        together::none(slots, |phase| !matches!(phase, Phase::Ended(_))).await;
-        // Their wakers were not the stream's.
+        // The stream's wakers are replaced. First: this may be dropped.
         self.threads
             .values()
             .for_each(|thread| thread.waker.queue());
+        together::none(slots, |phase| !matches!(phase, Phase::Ended(_))).await;
         self.threads()
             .map(Tracee::may_detach)
             .find(|result| !matches!(result, Ok(()) | Err(Error::Gone(_) | Error::Detached(_))))

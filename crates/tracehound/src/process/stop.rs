@@ -95,12 +95,12 @@ impl Process {
         let stop = move |_: &Local| asked.iter().for_each(|slot| slot.stop());
         // Awaited: from here on a stop is one that was made after this.
         self.shard.call(stop).await?;
-        let runs = |phase| matches!(phase, Phase::Running | Phase::Listening);
-        together::none(slots, runs).await;
-        // Their wakers were not the stream's.
+        // The stream's wakers are replaced. First: this may be dropped.
         for thread in self.threads.values() {
             thread.waker.queue();
         }
+        let runs = |phase| matches!(phase, Phase::Running | Phase::Listening);
+        together::none(slots, runs).await;
         Ok(())
     }
 
