@@ -10,6 +10,12 @@ async fn children_of_the_host_keep_their_statuses() {
     run_host(env!("CARGO_BIN_EXE_host_children"), []).await;
 }
 
+// Scenario 11, 18
+#[tokio::test]
+async fn processes_that_are_killed_at_birth_are_no_tracees() {
+    run_host(env!("CARGO_BIN_EXE_host_killed_spawns"), []).await;
+}
+
 // Scenario 53
 #[tokio::test]
 async fn children_inherited_by_a_tracer_thread_stay_the_hosts() {

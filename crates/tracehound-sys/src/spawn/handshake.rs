@@ -111,6 +111,15 @@ impl Handshake {
             .store(State::Failed as u32, Ordering::Release);
     }
 
+    /// The child has ended. Gives whether it had not announced itself.
+    pub(super) fn give_up(&self) -> bool {
+        let (new, failed) = (State::New as u32, State::Failed as u32);
+        let state = &self.shared().state;
+        state
+            .compare_exchange(new, failed, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
     /// Answers the child.
     pub(super) fn advance(&self, state: State) {
         self.shared().state.store(state as u32, Ordering::Release);

@@ -11,6 +11,9 @@
 //! 3. The child becomes what the [`Program`] says and calls execve(2). `PTRACE_EVENT_EXEC`
 //!    is success; an error number in the page, and the child's death, is failure.
 //!
+//! The child may be killed at any moment, before it has announced itself, too, or in the middle
+//! of waking the tracer thread. Then its maker, whom the child's end wakes, does what it has not.
+//!
 //! No SIGSTOP, no pipe: the child sees nothing of it. `clone(CLONE_VM | CLONE_VFORK)` is
 //! used, which costs the same in a host of any size, and fork(2) for programs with
 //! closures to run in the child (they may do anything, on memory of their own) and for
@@ -95,6 +98,9 @@ impl Launch {
         };
         match made {
             Ok(pid) => {
+                if !self.fork {
+                    self.attend_to_dead(pid, tracer);
+                }
                 if self.handshake.wait_while_announced() == State::Aborted {
                     child::reap(pid);
                 }
@@ -103,6 +109,17 @@ impl Launch {
                 self.handshake.fail(errno);
                 tracer.interrupt();
             }
+        }
+    }
+
+    /// The child has called exec or ended. If nobody has answered it, it was killed: perhaps
+    /// before it announced itself, or while it woke the tracer.
+    fn attend_to_dead(&self, pid: Tid, tracer: &Interrupter) {
+        if self.handshake.give_up() {
+            child::reap(pid);
+        }
+        if matches!(self.handshake.state(), State::Announced | State::Failed) {
+            tracer.insist();
         }
     }
 

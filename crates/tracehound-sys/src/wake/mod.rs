@@ -140,6 +140,15 @@ impl Interrupter {
         }
     }
 
+    /// [`interrupt`](Self::interrupt), on behalf of somebody who may have been killed in the
+    /// middle of that: then everybody else believes that the signal is on its way.
+    pub fn insist(&self) {
+        self.pending.store(1, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) == 1 {
+            arch::send(&self.waiting, || self.signal.send(self.tgid, self.thread()));
+        }
+    }
+
     /// Whether somebody has called [`interrupt`](Self::interrupt) since the last
     /// [`acknowledge`](Self::acknowledge).
     pub fn is_pending(&self) -> bool {

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tracehound_sys::ptrace::{self, Options, ResumeKind, SyscallEntry, SyscallOp};
 use tracehound_sys::spawn::{Launch, Progress};
 use tracehound_sys::wait::StopKind;
-use tracehound_sys::{Errno, Tid};
+use tracehound_sys::{Errno, Tid, proc};
 
 use super::{Local, TreePlan};
 use crate::child::ChildCell;
@@ -111,8 +111,9 @@ impl Local {
         for plan in self.launches.waiting.take() {
             match plan.launch.progress() {
                 Progress::Pending => self.launches.waiting.borrow_mut().push(plan),
-                Progress::Failed(errno) => {
-                    let _ = plan.reply.send(Err(Error::Spawn(errno.into())));
+                Progress::Failed(_) => {
+                    let error = Error::Spawn(plan.launch.error());
+                    let _ = plan.reply.send(Err(error));
                 }
                 Progress::Announced(tid) => self.seize_launch(tid, plan),
             }
@@ -128,6 +129,12 @@ impl Local {
         let seized = placed
             .and_then(|()| ptrace::seize(tid, plan.options).map_err(|errno| explain(tid, errno)));
         if let Err(error) = seized {
+            // Killed before it was seized: it is no process of the user's yet.
+            let killed = proc::status(tid).is_ok_and(|status| matches!(status.state, 'Z' | 'X'));
+            let error = match killed {
+                true => Error::Spawn(plan.launch.error()),
+                false => error,
+            };
             plan.launch.abort();
             let _ = plan.reply.send(Err(error));
             return;
