@@ -8,9 +8,10 @@
 //! Looking is not free, so there are two guards. Where it was in vain, as with a tracee
 //! that computes, the next waits sleep at once, twice as many each time
 //! ([`Patience`]). And beside a program that uses the CPU up, a yield costs a time slice,
-//! thousands of times the stop: each yield is timed, and after a long one nobody yields
-//! for a while, four times longer at each repetition ([`Yields`], shared by the tracer
-//! thread and the tasks).
+//! hundreds of times the stop: each yield is timed, and after a long one nobody yields for a
+//! while. Where the short ones in between have saved about as much as it cost, the while stays
+//! short: something else wants the CPU now and then. Else it is eight times longer each time
+//! ([`Yields`], shared by the tracer thread and the tasks).
 //!
 //! A spin without yielding was rejected: on one CPU it keeps away what it waits for.
 
@@ -30,8 +31,14 @@ pub(crate) const LOOKS_AT_ONCE: u32 = 4;
 const LONG: Duration = Duration::from_micros(200);
 
 /// For how long nobody yields after the first long one, and at most.
-const FIRST_PENALTY: Duration = Duration::from_millis(10);
+const FIRST_PENALTY: Duration = Duration::from_millis(2);
 const LAST_PENALTY: Duration = Duration::from_secs(10);
+
+/// How many times in a row it is longer.
+const LONGER: u32 = 5;
+
+/// So many short yields save about what a long one costs.
+const REDEEMED: u32 = 256;
 
 /// The most waits in a row that sleep at once, as a power of two.
 const FUTILE: u32 = 8;
@@ -43,6 +50,8 @@ pub(crate) struct Yields {
     not_before: AtomicU64,
     /// How many long yields there were without enough short ones in between.
     long: AtomicU32,
+    /// How many short ones there were since.
+    short: AtomicU32,
 }
 
 impl Yields {
@@ -51,6 +60,7 @@ impl Yields {
             began: Instant::now(),
             not_before: AtomicU64::new(0),
             long: AtomicU32::new(0),
+            short: AtomicU32::new(0),
         }
     }
 
@@ -82,25 +92,18 @@ impl Yields {
             self.penalize(after);
             return false;
         }
+        self.short.fetch_add(1, Ordering::Relaxed);
         true
     }
 
     fn penalize(&self, now: Instant) {
-        let ended = self.not_before.load(Ordering::Relaxed);
-        let times = self.long.load(Ordering::Relaxed).min(6);
-        let penalty = (FIRST_PENALTY * 4_u32.pow(times)).min(LAST_PENALTY);
-        // One that comes long after the last is a first one: an interrupt, perhaps.
-        let quiet = self.nanos(now).saturating_sub(ended);
-        let penalty = match u128::from(quiet) > (4 * penalty).as_nanos() {
-            true => FIRST_PENALTY,
-            false => penalty,
+        let short = self.short.swap(0, Ordering::Relaxed);
+        let times = match short >= REDEEMED {
+            true => 0,
+            false => self.long.load(Ordering::Relaxed).min(LONGER),
         };
-        let times = if penalty == FIRST_PENALTY {
-            1
-        } else {
-            times + 1
-        };
-        self.long.store(times, Ordering::Relaxed);
+        self.long.store(times + 1, Ordering::Relaxed);
+        let penalty = (FIRST_PENALTY * 8_u32.pow(times)).min(LAST_PENALTY);
         self.not_before
             .store(self.nanos(now + penalty), Ordering::Relaxed);
     }
@@ -197,16 +200,21 @@ mod tests {
     #[test]
     fn penalties_grow_and_are_forgotten() {
         let yields = Yields::new();
-        let now = yields.began + Duration::from_secs(1);
-        let end = || yields.not_before.load(Ordering::Relaxed);
+        let mut now = yields.began + Duration::from_secs(1);
+        let mut expected = FIRST_PENALTY;
+        for _ in 0..20 {
+            yields.penalize(now);
+            let end = yields.not_before.load(Ordering::Relaxed);
+            assert_eq!(end, yields.nanos(now + expected));
+            assert!(!yields.once(now + expected / 2));
+            now += expected;
+            expected = (8 * expected).min(LAST_PENALTY);
+            // Some short ones make up for nothing.
+            yields.short.fetch_add(REDEEMED - 1, Ordering::Relaxed);
+        }
+        yields.short.fetch_add(REDEEMED, Ordering::Relaxed);
         yields.penalize(now);
-        assert_eq!(end(), yields.nanos(now + FIRST_PENALTY));
-        let now = now + FIRST_PENALTY;
-        assert!(!yields.once(now - Duration::from_millis(1)));
-        yields.penalize(now);
-        assert_eq!(end(), yields.nanos(now + 4 * FIRST_PENALTY));
-        let now = now + Duration::from_secs(3600);
-        yields.penalize(now);
-        assert_eq!(end(), yields.nanos(now + FIRST_PENALTY));
+        let end = yields.not_before.load(Ordering::Relaxed);
+        assert_eq!(end, yields.nanos(now + FIRST_PENALTY));
     }
 }

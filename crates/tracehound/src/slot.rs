@@ -388,27 +388,30 @@ impl Slot {
         if state.serial != serial || matches!(state.phase, Phase::Ended(_)) {
             return;
         }
-        self.resume_locked(&mut state, action);
+        state.resumed(action);
+        // Where there is one CPU, the tracee runs before the request returns. Whoever looks for
+        // its event meanwhile should not sleep for the lock.
+        drop(state);
+        let result = self.request_resume(action);
+        if result.is_err() {
+            self.lock().not_resumed(self.tid(), action, result);
+        }
     }
 
     /// Resumes with the slot locked. On the tracer thread only.
     pub(crate) fn resume_locked(self: &Arc<Self>, state: &mut State, action: Action) {
+        let result = self.request_resume(action);
+        state.resumed(action);
+        state.not_resumed(self.tid(), action, result);
+    }
+
+    fn request_resume(self: &Arc<Self>, action: Action) -> tracehound_sys::Result<()> {
         self.enter_rotation();
         self.shard.counters().resumes.add_one();
         self.observed.resume(action);
-        let result = match action {
+        match action {
             Action::Listen => ptrace::listen(self.tid()),
             Action::Resume(how, signal) => ptrace::resume(self.tid(), how, signal),
-        };
-        state.resumed(action);
-        match result {
-            Ok(()) => {}
-            Err(Errno::ESRCH) => state.phase = Phase::Dying,
-            Err(error) => {
-                tracing::warn!(tid = %self.tid(), ?action, %error, "cannot resume");
-                // Never frozen: the plainest request there is.
-                let _ = ptrace::resume(self.tid(), ResumeKind::Cont, None);
-            }
         }
     }
 
@@ -500,6 +503,19 @@ impl State {
     }
 
     /// Notes that the tracee was resumed, or that this is under way.
+    /// What a resume that failed says.
+    fn not_resumed(&mut self, tid: Tid, action: Action, result: tracehound_sys::Result<()>) {
+        match result {
+            Ok(()) => {}
+            Err(Errno::ESRCH) => self.phase = Phase::Dying,
+            Err(error) => {
+                tracing::warn!(%tid, ?action, %error, "cannot resume");
+                // Never frozen: the plainest request there is.
+                let _ = ptrace::resume(tid, ResumeKind::Cont, None);
+            }
+        }
+    }
+
     pub(crate) fn resumed(&mut self, action: Action) {
         self.held = false;
         self.event = None;
