@@ -4,7 +4,7 @@
 use std::os::unix::process::ExitStatusExt;
 
 use futures::StreamExt;
-use tracehound::{Child, Event, ResumeMode, Signal, Tracee, Tracer};
+use tracehound::{Child, Error, Event, ResumeMode, Signal, Tracee, Tracer};
 use tracehound_sys::signal_process;
 use tracehound_tests::{end, in_each_place, lines, next, puppet, soon, start, to_the_end, wait};
 
@@ -452,6 +452,8 @@ async fn killed_in_the_exit_stop(tracer: Tracer) {
         // Nobody resumes it: who kills by a handle need not.
         let mut events = Vec::new();
         if killer != Killer::Stranger {
+            let refused = tracee.getregs().await;
+            assert!(matches!(refused, Err(Error::Gone(_))), "{refused:?}");
             events.extend(soon("its end", tracee.wait()).await);
             assert!(tracee.wait().await.is_none());
         } else {

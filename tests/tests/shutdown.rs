@@ -1,5 +1,7 @@
 //! The end of a tracer.
 
+use std::task::Poll;
+
 use futures::StreamExt;
 use tracehound::{Child, Command, Error, Event, ResumeMode, Signal, Stdio, Tid, Tracee, Tracer};
 use tracehound_sys::{proc, signal_process};
@@ -317,4 +319,32 @@ async fn a_pinned_task_may_shut_its_own_tracer_down() {
     soon("shutdown", tracer.shutdown()).await.expect("shutdown");
     let status = soon("its end", child.wait()).await.expect("a status");
     assert_eq!(status.code(), Some(4));
+}
+
+// Scenario 49: a running tracee is stopped to be let go. Nobody is told of that stop, however
+// hard he looks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_stop_of_a_detach_is_no_event() {
+    for _ in 0..20 {
+        let tracer = new_tracer();
+        let (mut lives, mut children) = (Vec::new(), Vec::new());
+        for _ in 0..12 {
+            let (mut tracee, mut child) = start(&tracer, &mut sleeper(&[])).await;
+            ready(&mut tracee, &mut child).await;
+            children.push(child);
+            lives.push(tokio::spawn(async move {
+                let event = loop {
+                    if let Poll::Ready(event) = futures::poll!(tracee.next()) {
+                        break event;
+                    }
+                    tokio::task::yield_now().await;
+                };
+                assert!(matches!(event, Some(Event::Detached)), "{event:?}");
+            }));
+        }
+        soon("shutdown", tracer.shutdown()).await.expect("shutdown");
+        for life in lives {
+            soon("its end", life).await.expect("detached, and no more");
+        }
+    }
 }

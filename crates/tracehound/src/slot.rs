@@ -332,15 +332,18 @@ impl Slot {
         state.leftover |= std::mem::take(&mut state.enter_mode);
         state.serial = state.serial.wrapping_add(1);
         state.phase = Phase::Stopped(class);
-        state.held = matches!(event, Event::Started(_));
-        state.event = Some(event);
         if state.watch != Watch::Watched {
             self.pass_locked(&mut state);
             return Recorded::Delivered;
         }
         if state.detach {
+            // Nobody is told of this stop: not even who looks before it is detached.
+            state.held = false;
+            state.event = None;
             return Recorded::ToDetach(class);
         }
+        state.held = matches!(event, Event::Started(_));
+        state.event = Some(event);
         if state.prefetch {
             // An error: it was killed, or they are asked for when they are wanted.
             let registers = ptrace::getregs(self.tid());

@@ -190,6 +190,7 @@ impl Local {
             // Since Linux 6.1 SIGKILL does not move it out of the exit stop.
             let _ = ptrace::resume(slot.tid(), ptrace::ResumeKind::Cont, None);
             state.resumed(Action::Resume(ptrace::ResumeKind::Cont, None));
+            state.phase = Phase::Dying;
         }
         Ok(())
     }
