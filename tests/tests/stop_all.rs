@@ -6,9 +6,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use futures::StreamExt;
-use tracehound::{Event, Process, Regs, Signal, Tid, Tracer};
+use tracehound::{Command, Event, Process, Regs, Signal, Tid, Tracer};
 use tracehound_sys::{proc, signal_process, signal_thread};
-use tracehound_tests::{Ward, builder, new_tracer, soon, state, until};
+use tracehound_tests::{Ward, builder, new_tracer, soon, start, state, until};
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_keeper");
 const SLEEPER: &str = env!("CARGO_BIN_EXE_sleeper");
@@ -377,4 +377,34 @@ async fn a_stop_or_a_detach_that_is_dropped_does_not_deafen_the_stream() {
         assert!(matches!(end, Some((_, Event::Killed(_)))), "{end:?}");
         assert!(soon("nothing", process.next()).await.is_none());
     }
+}
+
+// Scenario 46: whatever is handed out after a resume_all is held, however late the tracer
+// thread comes to that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_after_a_late_resume_is_held() {
+    let ward = Ward::start([KEEPER, SLEEPER, "pause"]).await;
+    let pid = ward.pid();
+    let tracer = builder().threads(1).build().expect("a tracer");
+    let (guide, _child) = start(&tracer, &mut Command::new("true")).await;
+    let mut process = attach(&tracer, pid).await;
+    signal_process(pid, Signal::SIGCHLD).expect("there");
+    until("it has stopped", || all_in(pid, &['t'])).await;
+    stop_all(&mut process).await;
+    // The tracer thread does something else for a while.
+    let (entered, is_in) = tokio::sync::oneshot::channel();
+    let (leave, is_out) = std::sync::mpsc::channel::<()>();
+    let task = guide.spawn_pinned(move |guide| async move {
+        entered.send(()).expect("somebody listens");
+        is_out.recv().expect("somebody ends this");
+        drop(guide);
+    });
+    soon("the task", is_in).await.expect("it runs");
+    process.resume_all().await.expect("resumed");
+    let event = soon("the signal", process.next()).await;
+    assert!(matches!(event, Some((_, Event::Signal(_)))), "{event:?}");
+    leave.send(()).expect("it waits");
+    soon("the task", task).await.expect("no panic");
+    let thread = process.thread(pid).expect("it lives");
+    thread.getregs().await.expect("held");
 }

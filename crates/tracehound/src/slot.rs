@@ -145,6 +145,8 @@ pub(crate) struct State {
     pub(crate) stop_all: bool,
     /// The interrupt was made for that alone; nobody is told of its stop.
     pub(crate) quiet: bool,
+    /// It is in a stop that nobody is told of.
+    pub(crate) parked: bool,
     /// To be detached at the next stop.
     pub(crate) detach: bool,
     /// Whether anybody is told of its stops.
@@ -228,6 +230,7 @@ impl Slot {
                 enter_mode: false,
                 stop_all: false,
                 quiet: false,
+                parked: false,
                 detach: false,
                 watch: Watch::Watched,
             }),
@@ -332,6 +335,7 @@ impl Slot {
         state.leftover |= std::mem::take(&mut state.enter_mode);
         state.serial = state.serial.wrapping_add(1);
         state.phase = Phase::Stopped(class);
+        state.parked = false;
         if state.watch != Watch::Watched {
             self.pass_locked(&mut state);
             return Recorded::Delivered;
@@ -521,6 +525,7 @@ impl State {
 
     pub(crate) fn resumed(&mut self, action: Action) {
         self.held = false;
+        self.parked = false;
         self.event = None;
         self.registers = None;
         match action {
@@ -570,6 +575,7 @@ mod tests {
             enter_mode: false,
             stop_all: false,
             quiet: false,
+            parked: false,
             detach: false,
             watch: Watch::Watched,
         }

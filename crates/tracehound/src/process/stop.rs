@@ -70,13 +70,15 @@ impl Process {
     ///
     /// The resumes are made at the first poll and cannot be recalled.
     pub async fn resume_all(&mut self) -> Result<()> {
-        let slots = self.slots(0);
+        // What is handed out from here on is held, whenever the tracer thread comes to this.
+        let slots = self.slots(0).into_iter();
+        let slots: Vec<_> = slots.map(|slot| (slot.told_stop(), slot)).collect();
         for thread in self.threads.values() {
             thread.waker.queue();
         }
         self.shard.run(move |_| {
-            for slot in &slots {
-                slot.release();
+            for (told, slot) in &slots {
+                slot.release(*told);
             }
         })
     }

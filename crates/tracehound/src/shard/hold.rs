@@ -35,9 +35,17 @@ impl Slot {
         }
     }
 
-    /// Lets the thread run again as asking for its next event would. On the tracer thread
-    /// only.
-    pub(crate) fn release(self: &Arc<Self>) {
+    /// The stop that the thread is held in, if its event was handed out or there is none.
+    pub(crate) fn told_stop(&self) -> Option<u32> {
+        let state = self.lock();
+        let is_told = matches!(state.phase, Phase::Stopped(_)) && state.event.is_none();
+        is_told.then_some(state.serial)
+    }
+
+    /// Lets the thread run again as asking for its next event would, if it is parked, or still
+    /// in the stop that its user knew of. An event that was handed out since is held. On the
+    /// tracer thread only.
+    pub(crate) fn release(self: &Arc<Self>, told: Option<u32>) {
         let mut state = self.lock();
         if !std::mem::take(&mut state.stop_all) {
             return;
@@ -48,7 +56,8 @@ impl Slot {
             state.leftover = true;
         }
         let mut birth = None;
-        if matches!(state.phase, Phase::Stopped(_)) && state.event.is_none() {
+        let is_meant = state.parked || told == Some(state.serial);
+        if is_meant && matches!(state.phase, Phase::Stopped(_)) && state.event.is_none() {
             birth = state.birth.take();
             let action = state.implicit_action();
             self.resume_locked(&mut state, action);
@@ -76,6 +85,7 @@ impl Slot {
         state.serial = state.serial.wrapping_add(1);
         state.phase = Phase::Stopped(answer);
         state.held = true;
+        state.parked = true;
         state.event = None;
         let waker = state.waker.take();
         drop(state);
