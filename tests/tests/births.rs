@@ -15,6 +15,7 @@ in_each_place! {
     short_threads, following_nothing, following_threads, following_everything,
     untraced_by_its_own_wish, an_untaken_child_runs_on, a_dropped_child_runs_on,
     a_child_that_was_never_looked_at, a_child_outlives_its_parent,
+    a_child_is_taken_from_a_dead_parent, a_child_not_taken_from_a_dead_parent_runs_on,
 }
 
 /// Runs a tracee up to a birth and takes the child.
@@ -483,4 +484,41 @@ async fn a_shell_pipeline() {
     assert_eq!(line(&mut lines).await, "two");
     assert!(child.wait().await.expect("status").success());
     tracer.shutdown().await.expect("shutdown");
+}
+
+/// A parent that was killed when its child's birth had been handed out.
+async fn killed_after_a_birth(tracer: &Tracer) -> (Tracee, Birth) {
+    let (mut parent, child) = start(tracer, &mut puppet!("fork")).await;
+    let birth = next!(parent, Event::Fork(birth) => birth);
+    child.start_kill();
+    until("it is reaped", || state(parent.tid()).is_none()).await;
+    // Whatever the tracer thread had to do about that has been done.
+    let nobody = soon("an answer", tracer.attach(0)).await;
+    nobody.expect_err("there is no such process");
+    (parent, birth)
+}
+
+// Scenario 10, 18
+async fn a_child_is_taken_from_a_dead_parent(tracer: Tracer) {
+    let (mut parent, birth) = killed_after_a_birth(&tracer).await;
+    let mut child = parent.take_child(&birth).expect("its handle");
+    assert!(parent.take_child(&birth).is_none());
+    started(&mut child).await;
+    seven(&mut child).await;
+    assert!(matches!(end(&mut parent).await, Event::Killed(_)));
+}
+
+// Scenario 12, 48
+async fn a_child_not_taken_from_a_dead_parent_runs_on(tracer: Tracer) {
+    for dropped in [false, true] {
+        let (mut parent, birth) = killed_after_a_birth(&tracer).await;
+        assert!(is_traced(birth.child));
+        let control = parent.control();
+        match dropped {
+            true => drop(parent),
+            false => assert!(matches!(end(&mut parent).await, Event::Killed(_))),
+        }
+        until("it is free", || !is_traced(birth.child)).await;
+        drop(control);
+    }
 }

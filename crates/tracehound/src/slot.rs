@@ -361,7 +361,8 @@ impl Slot {
         Recorded::Delivered
     }
 
-    /// Records the end. Whatever was not handed out is superseded.
+    /// Records the end. Whatever was not handed out is superseded; a child whose birth was may
+    /// still be taken from one that is dead.
     pub(crate) fn end(&self, end: End, event: Event) {
         let mut state = self.lock();
         if matches!(state.phase, Phase::Ended(_)) {
@@ -369,10 +370,11 @@ impl Slot {
         }
         let seen = self.observed.is_wanted().then(|| event.clone());
         state.serial = state.serial.wrapping_add(1);
+        let keeps_birth = end == End::Dead && state.event.is_none();
         state.phase = Phase::Ended(end);
         state.held = false;
         state.event = Some(event);
-        let birth = state.birth.take();
+        let birth = state.birth.take_if(|_| !keeps_birth);
         let waker = state.waker.take();
         drop(state);
         match end {

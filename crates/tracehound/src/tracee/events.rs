@@ -56,6 +56,11 @@ impl Tracee {
             };
             if let Some(event) = state.event.take() {
                 state.held = matches!(state.phase, Phase::Stopped(_));
+                let ended = matches!(state.phase, Phase::Ended(_));
+                // Its user goes on without it: it is let go.
+                let untaken = state.birth.take_if(|_| ended);
+                drop(state);
+                drop(untaken);
                 patience.rewarded();
                 budget.made_progress();
                 return Poll::Ready(Some(event));

@@ -155,7 +155,8 @@ impl Tracee {
     /// logic of [`Tracer::trace`](crate::Tracer::trace) has it, or if it is not followed.
     ///
     /// A child that is not taken is let go when its parent is resumed, as if its handle had
-    /// been dropped; and detached with its parent.
+    /// been dropped; and detached with its parent. Where the parent has been killed since, it is
+    /// let go when the parent's end is handed out.
     pub fn take_child(&mut self, birth: &Birth) -> Option<Tracee> {
         self.take_birth(|child| child.tid() == birth.child)
     }
@@ -181,14 +182,20 @@ impl Tracee {
 
 impl Drop for Tracee {
     fn drop(&mut self) {
-        let Ok(state) = self.slot.lock_here() else {
+        let Ok(mut state) = self.slot.lock_here() else {
             return;
         };
         let owner = self.owner;
-        if owner == Owner::Borrower || matches!(state.phase, Phase::Ended(_)) {
+        if owner == Owner::Borrower {
             return;
         }
+        let ended = matches!(state.phase, Phase::Ended(_));
+        let untaken = state.birth.take_if(|_| ended);
         drop(state);
+        drop(untaken);
+        if ended {
+            return;
+        }
         let slot = Arc::clone(&self.slot);
         // An error: the tracer has ended, or this is a forked child.
         let _ = self.slot.shard.run(move |local| match owner {
