@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
 
 use futures::StreamExt;
@@ -379,32 +380,53 @@ async fn a_stop_or_a_detach_that_is_dropped_does_not_deafen_the_stream() {
     }
 }
 
+/// A process with a signal that was handed out after a resume_all to which the tracer thread
+/// has not come yet. It comes to it when something is sent.
+async fn late_resume(tracer: &Tracer, pid: Tid) -> (Process, mpsc::Sender<()>) {
+    let (guide, _child) = start(tracer, &mut Command::new("true")).await;
+    let mut process = attach(tracer, pid).await;
+    signal_process(pid, Signal::SIGCHLD).expect("there");
+    until("it has stopped", || all_in(pid, &['t'])).await;
+    stop_all(&mut process).await;
+    let (entered, is_in) = tokio::sync::oneshot::channel();
+    let (leave, is_out) = mpsc::channel();
+    drop(guide.spawn_pinned(move |guide| async move {
+        entered.send(()).expect("somebody listens");
+        is_out.recv().expect("somebody ends this");
+        drop(guide);
+    }));
+    soon("the task", is_in).await.expect("it runs");
+    process.resume_all().await.expect("resumed");
+    let event = soon("the signal", process.next()).await;
+    assert!(matches!(event, Some((_, Event::Signal(_)))), "{event:?}");
+    (process, leave)
+}
+
 // Scenario 46: whatever is handed out after a resume_all is held, however late the tracer
 // thread comes to that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_after_a_late_resume_is_held() {
     let ward = Ward::start([KEEPER, SLEEPER, "pause"]).await;
-    let pid = ward.pid();
     let tracer = builder().threads(1).build().expect("a tracer");
-    let (guide, _child) = start(&tracer, &mut Command::new("true")).await;
-    let mut process = attach(&tracer, pid).await;
-    signal_process(pid, Signal::SIGCHLD).expect("there");
-    until("it has stopped", || all_in(pid, &['t'])).await;
-    stop_all(&mut process).await;
-    // The tracer thread does something else for a while.
-    let (entered, is_in) = tokio::sync::oneshot::channel();
-    let (leave, is_out) = std::sync::mpsc::channel::<()>();
-    let task = guide.spawn_pinned(move |guide| async move {
-        entered.send(()).expect("somebody listens");
-        is_out.recv().expect("somebody ends this");
-        drop(guide);
-    });
-    soon("the task", is_in).await.expect("it runs");
-    process.resume_all().await.expect("resumed");
+    let (mut process, leave) = late_resume(&tracer, ward.pid()).await;
+    leave.send(()).expect("it waits");
+    let thread = process.thread(ward.pid()).expect("it lives");
+    thread.getregs().await.expect("held");
+}
+
+// Scenario 46: and whoever asks for the next one before gets it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_before_a_late_resume_is_asked_for() {
+    let ward = Ward::start([KEEPER, SLEEPER, "pause"]).await;
+    let tracer = builder().threads(1).build().expect("a tracer");
+    let (mut process, leave) = late_resume(&tracer, ward.pid()).await;
+    assert!(futures::poll!(process.next()).is_pending());
+    leave.send(()).expect("it waits");
+    tokio::select! {
+        () = until("it runs", || all_in(ward.pid(), &['R', 'S', 'D'])) => {}
+        event = process.next() => panic!("{event:?}"),
+    }
+    signal_process(ward.pid(), Signal::SIGCHLD).expect("there");
     let event = soon("the signal", process.next()).await;
     assert!(matches!(event, Some((_, Event::Signal(_)))), "{event:?}");
-    leave.send(()).expect("it waits");
-    soon("the task", task).await.expect("no panic");
-    let thread = process.thread(pid).expect("it lives");
-    thread.getregs().await.expect("held");
 }

@@ -57,14 +57,23 @@ impl Slot {
         }
         let mut birth = None;
         let is_meant = state.parked || told == Some(state.serial);
-        if is_meant && matches!(state.phase, Phase::Stopped(_)) && state.event.is_none() {
-            birth = state.birth.take();
-            let action = state.implicit_action();
-            self.resume_locked(&mut state, action);
+        let mut waker = None;
+        if matches!(state.phase, Phase::Stopped(_)) && state.event.is_none() {
+            if is_meant {
+                birth = state.birth.take();
+                let action = state.implicit_action();
+                self.resume_locked(&mut state, action);
+            } else {
+                // Whoever asked for its next event meanwhile could not resume it.
+                waker = state.waker.take();
+            }
         }
         drop(state);
         // An untaken child is let go.
         drop(birth);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Parks the thread, if this stop is the answer to an interrupt that was made for that.
