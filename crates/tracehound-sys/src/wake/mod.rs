@@ -36,15 +36,18 @@ mod arch;
 mod arch;
 
 mod alarm;
+mod flags;
 mod signal;
+mod sync;
 
 use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
 
+use self::flags::Flags;
 use crate::wait::{self, OWN_TRACEES, RawInfo, Report, Target};
 use crate::{Result, Signal, Tid, Usage, ptrace};
 
@@ -64,10 +67,7 @@ pub fn section() -> Option<std::ops::Range<usize>> {
 /// [interrupt](Interrupter::interrupt).
 #[derive(Debug)]
 pub struct Interrupter {
-    /// Set by whoever wants the thread's attention; the section's check reads it.
-    pending: AtomicU32,
-    /// Set by the thread while it is in a wait, or about to be.
-    waiting: AtomicU32,
+    flags: Flags,
     /// Set by the handler when it has blocked the wake signal; see [`Self::blocking`].
     deferred: AtomicU32,
     tid: AtomicI32,
@@ -95,8 +95,7 @@ impl Interrupter {
     /// An interrupter that uses this signal. No thread is bound to it yet.
     pub fn new(signal: WakeSignal) -> Self {
         Interrupter {
-            pending: AtomicU32::new(0),
-            waiting: AtomicU32::new(0),
+            flags: Flags::new(),
             deferred: AtomicU32::new(0),
             tid: AtomicI32::new(0),
             tgid: Tid::current_process(),
@@ -135,30 +134,34 @@ impl Interrupter {
     /// thread is really waiting. May be called from a child that shares memory with
     /// this process: it takes no lock and allocates nothing.
     pub fn interrupt(&self) {
-        if self.pending.swap(1, Ordering::SeqCst) == 0 && self.waiting.load(Ordering::SeqCst) == 1 {
-            arch::send(&self.waiting, || self.signal.send(self.tgid, self.thread()));
+        if self.flags.raise() {
+            self.send();
         }
     }
 
     /// [`interrupt`](Self::interrupt), on behalf of somebody who may have been killed in the
     /// middle of that: then everybody else believes that the signal is on its way.
     pub fn insist(&self) {
-        self.pending.store(1, Ordering::SeqCst);
-        if self.waiting.load(Ordering::SeqCst) == 1 {
-            arch::send(&self.waiting, || self.signal.send(self.tgid, self.thread()));
+        if self.flags.raise_again() {
+            self.send();
         }
+    }
+
+    fn send(&self) {
+        let send = || self.signal.send(self.tgid, self.thread());
+        arch::send(&self.flags.waiting, send);
     }
 
     /// Whether somebody has called [`interrupt`](Self::interrupt) since the last
     /// [`acknowledge`](Self::acknowledge).
     pub fn is_pending(&self) -> bool {
-        self.pending.load(Ordering::Relaxed) != 0
+        self.flags.is_pending()
     }
 
     /// Forgets what was signalled so far. The caller looks at its queues *after*
     /// this.
     pub fn acknowledge(&self) -> bool {
-        self.pending.load(Ordering::Relaxed) != 0 && self.pending.swap(0, Ordering::SeqCst) != 0
+        self.flags.acknowledge()
     }
 
     /// Makes one system call that [`interrupt`](Self::interrupt) ends.
@@ -168,14 +171,11 @@ impl Interrupter {
     /// The arguments must be what the system call takes, and the call must not
     /// change anything of this process but what its pointers lead to.
     unsafe fn blocking(&self, number: libc::c_long, args: [usize; 6]) -> Result<usize> {
-        self.waiting.store(1, Ordering::Relaxed);
-        // The section's load of `pending` must not pass the store: either it sees
-        // the flag, or the other side sees that this thread waits.
-        fence(Ordering::SeqCst);
+        self.flags.enter();
         // SAFETY: the caller vouches for the system call; the section reads
         // `pending` and nothing else.
-        let result = unsafe { arch::check_and_call(&self.pending, number, &args) };
-        self.waiting.store(0, Ordering::Relaxed);
+        let result = unsafe { arch::check_and_call(&self.flags.pending, number, &args) };
+        self.flags.leave();
         if self.deferred.load(Ordering::Relaxed) != 0 {
             self.deferred.store(0, Ordering::Relaxed);
             // The handler may have blocked the signal in this very context.
@@ -288,12 +288,12 @@ fn must_defer() -> bool {
     // SAFETY: `bind` stored a reference that its guard keeps alive, and the guard
     // cannot leave this thread, on which the handler runs.
     let bound = unsafe { &*bound };
-    let waiting = bound.waiting.load(Ordering::SeqCst) == 1;
+    let waiting = bound.flags.is_waiting();
     if waiting {
         bound.deferred.store(1, Ordering::Relaxed);
         // The thread may be just before the check, where it now blocks the signal. An alarm
         // sets no flag, and without one the wait would begin, and nothing would end it.
-        bound.pending.store(1, Ordering::SeqCst);
+        bound.flags.pending.store(1, Ordering::SeqCst);
     }
     waiting
 }
@@ -336,7 +336,7 @@ mod tests {
         let signal = WakeSignal::claim(None).expect("a free signal");
         let interrupter = Arc::new(Interrupter::new(signal));
         let bound = interrupter.bind();
-        interrupter.waiting.store(1, Ordering::SeqCst);
+        interrupter.flags.waiting.store(1, Ordering::SeqCst);
         signal.send(Tid::current_process(), Tid::current());
         let (done, end) = mpsc::channel::<()>();
         let waker = Arc::clone(&interrupter);

@@ -22,9 +22,11 @@ mod launch;
 mod local;
 mod pass;
 mod patrol;
+mod queue;
 mod reaper;
 mod rotation;
 mod stops;
+mod sync;
 mod tasks;
 mod thread;
 mod trees;
@@ -34,7 +36,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -49,6 +51,8 @@ use crate::metrics::Counters;
 use crate::pace::{self, LOOKS, LOOKS_AT_ONCE, Patience, Yields};
 use crate::slot::{Action, Slot};
 use crate::tracer::Handles;
+
+use queue::{Closed, Queue};
 
 pub(crate) use attach::{AttachPlan, Attached, Extent};
 pub(crate) use launch::{LaunchPlan, Launched};
@@ -69,14 +73,6 @@ pub(crate) enum Op {
     Call(Box<dyn FnOnce(&Local) + Send>),
 }
 
-struct Queue {
-    ops: Vec<Op>,
-    /// When the first of them came.
-    since: Option<Instant>,
-    /// The thread has ended, or is about to and takes no more.
-    closed: bool,
-}
-
 /// What a shard is made from.
 pub(crate) struct ShardPlan {
     pub(crate) signal: WakeSignal,
@@ -93,7 +89,7 @@ pub(crate) struct ShardPlan {
 pub(crate) struct Shard {
     /// Never given twice in the life of the process.
     id: u64,
-    queue: Mutex<Queue>,
+    queue: Queue<Op>,
     interrupter: Interrupter,
     /// The one that the thread is confined to.
     cpu: Option<usize>,
@@ -129,11 +125,7 @@ impl Shard {
     pub(crate) fn new(plan: ShardPlan) -> Self {
         Shard {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            queue: Mutex::new(Queue {
-                ops: Vec::new(),
-                since: None,
-                closed: false,
-            }),
+            queue: Queue::new(),
             interrupter: Interrupter::new(plan.signal),
             cpu: plan.cpu,
             let_go: plan.let_go,
@@ -148,10 +140,6 @@ impl Shard {
             tasks_running: AtomicBool::new(false),
             lingers: AtomicBool::new(false),
         }
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the calling thread is this shard's tracer thread.
@@ -175,13 +163,7 @@ impl Shard {
         if self.fork_guard.is_forked() {
             return Err(Error::Forked);
         }
-        let mut queue = self.queue();
-        if queue.closed {
-            return Err(Error::Shutdown);
-        }
-        queue.since.get_or_insert_with(Instant::now);
-        queue.ops.push(op);
-        Ok(())
+        self.queue.push(op).map_err(|Closed| Error::Shutdown)
     }
 
     /// Runs a closure on the tracer thread: at once if this is it, else when it comes
@@ -282,11 +264,7 @@ impl Shard {
 
     /// Takes what was queued. On the tracer thread.
     fn take_ops(&self, into: &mut Vec<Op>) {
-        let mut queue = self.queue();
-        std::mem::swap(&mut queue.ops, into);
-        let since = queue.since.take();
-        drop(queue);
-        if let Some(since) = since {
+        if let Some(since) = self.queue.take(into) {
             self.counters.delay(since.elapsed());
         }
     }
@@ -298,14 +276,12 @@ impl Shard {
 
     /// Whether the tracer thread has ended, and refuses everything.
     pub(crate) fn is_closed(&self) -> bool {
-        self.queue().closed
+        self.queue.is_closed()
     }
 
     /// Refuses everything from now on; gives what had been queued.
     fn close(&self) -> Vec<Op> {
-        let mut queue = self.queue();
-        queue.closed = true;
-        std::mem::take(&mut queue.ops)
+        self.queue.close()
     }
 
     /// Polls tasks, unless that was stopped.

@@ -1,0 +1,3 @@
+//! What the flags are made of; loom's in the models.
+
+pub(super) use std::sync::atomic::{AtomicU32, Ordering, fence};
