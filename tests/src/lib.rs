@@ -1,6 +1,7 @@
 //! What the tests share: waiting for a state of the system instead of for time, and
 //! looking at processes from outside.
 
+mod cancel;
 mod family;
 mod host;
 mod observe;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 pub use tracehound;
 use tracehound_sys::{Tid, proc};
 
+pub use cancel::poll_and_drop;
 pub use family::{Family, History};
 pub use host::{dispositions, set_action, sibling, stays_asleep, thread_file, trace_births};
 pub use observe::{end, if_there_is, line, lines, next_event, next_mark, start, to_the_end};

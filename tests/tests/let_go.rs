@@ -2,6 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::task::Poll;
 
 use futures::{FutureExt, StreamExt};
 use tracehound::{Child, Command, Error, Event, Follow, LetGo, ResumeMode, Signal, Stdio, Sysno};
@@ -300,7 +301,11 @@ async fn an_attach_that_is_dropped_harms_nobody() {
         }
         // Begun, and dropped when it is under way, or its answer is.
         let mut attach = attach.into_future();
-        drop(futures::poll!(&mut attach));
+        if let Poll::Ready(attached) = futures::poll!(&mut attach) {
+            // It was handed out.
+            let mut process = attached.expect("attached");
+            soon("detach", process.detach()).await.expect("it lives");
+        }
         for _ in 0..round / 4 {
             tokio::task::yield_now().await;
         }

@@ -374,7 +374,7 @@ impl Child {
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: what was read is lost.
+    /// Not cancel safe: what was read is lost, and the handle with it, as if it had been dropped.
     pub async fn wait_with_output(mut self) -> Result<Output> {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let (mut out, mut err) = (self.stdout.take(), self.stderr.take());

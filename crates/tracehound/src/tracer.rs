@@ -201,7 +201,7 @@ impl Tracer {
     /// # Cancel safety
     ///
     /// A program whose spawn is dropped before it is ready is killed before its first
-    /// instruction.
+    /// instruction. Without a poll it is not begun.
     pub fn spawn(
         &self,
         mut command: impl BorrowMut<Command>,

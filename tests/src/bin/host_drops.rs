@@ -1,16 +1,12 @@
 //! A host that drops whatever tracehound gives, at any moment, and then counts what is
 //! left: processes, threads, descriptors.
 
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
-
 use futures::StreamExt;
 use tracehound::{Child, Command, Event, ResumeMode, Signal, Stdio, Tid, Tracee, Tracer};
 use tracehound_sys::{proc, signal_process};
 use tracehound_tests::{
-    builder, is_traced, new_tracer, own_fds, own_threads, place, sibling, soon, state, until,
+    builder, is_traced, new_tracer, own_fds, own_threads, place, poll_and_drop, sibling, soon,
+    state, until,
 };
 
 fn sleeper(args: &[&str]) -> Command {
@@ -42,33 +38,6 @@ async fn no_children(what: &str) {
 async fn barrier(tracer: &Tracer) {
     let nobody = soon("an answer", tracer.attach(0)).await;
     nobody.expect_err("there is no such process");
-}
-
-struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// Polls a future so many times, after the first only when it was woken; drops it. Gives
-/// the output if that came first.
-async fn poll_and_drop<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
-    let mut future = pin!(future);
-    let wakes = Arc::new(Wakes(AtomicUsize::new(1)));
-    let waker = Waker::from(Arc::clone(&wakes));
-    for poll in 0..polls {
-        // The last one of an even number comes without being woken.
-        if poll % 2 == 1 {
-            until("a wake", || wakes.0.load(Ordering::SeqCst) > 0).await;
-        }
-        wakes.0.store(0, Ordering::SeqCst);
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return Some(output);
-        }
-    }
-    None
 }
 
 /// A spawn dropped at every poll: the program never ran.

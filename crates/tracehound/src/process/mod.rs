@@ -24,6 +24,13 @@ use crate::tracee::Tracee;
 /// [`thread`](Process::thread) and [`take_child`](Tracee::take_child), or they are
 /// let go.
 ///
+/// # Cancel safety
+///
+/// No event is lost with a `next` that is dropped before it is ready. If it was polled, the
+/// resumes that it began with are made all the same.
+///
+/// # Dropping
+///
 /// Dropping it detaches all threads, which run on; or it kills the process, if the tracer was
 /// [told to](crate::TracerBuilder::let_go).
 pub struct Process {

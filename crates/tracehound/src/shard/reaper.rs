@@ -349,7 +349,7 @@ fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
     for slot in &tracees {
         local.release(slot);
     }
-    let deadline = Instant::now() + LAST_CALL;
+    let mut deadline = Instant::now() + LAST_CALL;
     while !local.is_over() && Instant::now() < deadline {
         attend(local);
         if take_some(local, local.shard.load() + MARGIN, |_| {}) == 0 {
@@ -359,6 +359,9 @@ fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
             // Nothing tells of a stop but a wait without a limit.
             bound.sleep(Some(Duration::from_millis(1)));
             local.patrol(true);
+        } else if local.kills_all() {
+            // They die, and what they had made just before is met only then.
+            deadline = Instant::now() + LAST_CALL;
         }
     }
     local.pass_unstopped();

@@ -45,6 +45,13 @@ pub use pinned::{PinnedError, PinnedTask};
 /// # }
 /// ```
 ///
+/// # Cancel safety
+///
+/// No event is lost with a `next` that is dropped before it is ready. If it was polled, the
+/// resume that it began with is made all the same.
+///
+/// # Dropping
+///
 /// Dropping the handle detaches the thread, which runs on untraced; a signal or group-stop
 /// that it was held in takes effect. Or it kills the process, if the tracer was
 /// [told to](crate::TracerBuilder::let_go). One that has a

@@ -94,8 +94,10 @@ impl Tracee {
     ///
     /// # Cancel safety
     ///
-    /// The closure is dropped at its next await. What it has requested until then is done,
-    /// and events that it took are lost with it.
+    /// The closure is dropped at its next await; one that has not begun does not begin. What it
+    /// has requested until then is done, and events that it took are lost with it: so the tracee
+    /// may be held, or run. After an [`interrupt`](crate::Control::interrupt) the closure is done
+    /// with it, and it is held or has an event to come.
     pub async fn pinned<F, T>(&mut self, logic: F) -> Result<T>
     where
         F: AsyncFnOnce(&mut Tracee) -> Result<T> + Send + 'static,
