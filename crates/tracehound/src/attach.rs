@@ -88,7 +88,7 @@ macro_rules! options {
 /// # Errors
 ///
 /// Awaiting it gives [`Error::NoSuchProcess`], [`Error::NotPermitted`] with the reason,
-/// [`Error::Busy`] or [`Error::Shutdown`]. On an error no thread stays attached.
+/// [`Error::Busy`], [`Error::TooManyTracees`] or [`Error::Shutdown`]. On an error no thread stays attached.
 ///
 /// # Cancel safety
 ///

@@ -8,6 +8,7 @@ use tracehound_sys::{ForkGuard, Signal, proc};
 
 use crate::error::{Error, Result};
 use crate::let_go::LetGo;
+use crate::limit::Limit;
 use crate::shard::{Shard, ShardPlan};
 use crate::spawner;
 use crate::tracer::{Handles, Tracer};
@@ -19,6 +20,7 @@ pub struct TracerBuilder {
     wake_signal: Option<Signal>,
     cpus: Option<Vec<usize>>,
     let_go: LetGo,
+    max_tracees: Option<usize>,
 }
 
 impl TracerBuilder {
@@ -28,6 +30,7 @@ impl TracerBuilder {
             wake_signal: None,
             cpus: None,
             let_go: LetGo::default(),
+            max_tracees: None,
         }
     }
 
@@ -69,11 +72,28 @@ impl TracerBuilder {
         self
     }
 
+    /// How many tracees there may be at the same time, on all tracer threads. The default is no
+    /// limit.
+    ///
+    /// At the limit [`spawn`](Tracer::spawn), [`trace`](Tracer::trace) and
+    /// [`attach`](Tracer::attach) are refused with [`Error::TooManyTracees`]. What a tracee makes
+    /// then is let go at once, before it has run: it is detached or killed, as
+    /// [`let_go`](TracerBuilder::let_go) says, and the event of its birth is
+    /// [`over_limit`](crate::event::Birth::over_limit). One that inherits a seccomp
+    /// [filter](crate::Command::trace_syscalls) cannot be detached, and is killed.
+    ///
+    /// A tracee counts from its spawn or birth until it is dead or detached, threads one by one.
+    pub fn max_tracees(&mut self, most: usize) -> &mut Self {
+        self.max_tracees = Some(most);
+        self
+    }
+
     /// Starts the tracer; see [`Tracer::new`].
     ///
     /// # Errors
     ///
-    /// As [`Tracer::new`]; [`Error::InvalidArgument`] for no threads, or a list without a CPU;
+    /// As [`Tracer::new`]; [`Error::InvalidArgument`] for no threads, no tracees, or a list without
+    /// a CPU;
     /// [`Error::CpuUnavailable`] for a [CPU](TracerBuilder::cpus) that is not there or not
     /// allowed, of those that the threads need.
     pub fn build(&self) -> Result<Tracer> {
@@ -83,6 +103,9 @@ impl TracerBuilder {
         if self.cpus.as_ref().is_some_and(Vec::is_empty) {
             return Err(Error::InvalidArgument("tracer threads need a CPU"));
         }
+        if self.max_tracees == Some(0) {
+            return Err(Error::InvalidArgument("a tracer needs room for a tracee"));
+        }
         check_kernel()?;
         let signal = WakeSignal::claim(self.wake_signal).map_err(Error::WakeSignal)?;
         let fork_guard = ForkGuard::new().map_err(|source| Error::System {
@@ -91,12 +114,14 @@ impl TracerBuilder {
         })?;
         let fork_guard = Arc::new(fork_guard);
         let user = spawner::User::new()?;
+        let limit = self.max_tracees.map(Limit::new);
         let mut cpus = self.cpus.iter().flatten().copied().cycle();
         let mut shard = |own: &Weak<Handles>| {
             Arc::new(Shard::new(ShardPlan {
                 signal,
                 cpu: cpus.next(),
                 let_go: self.let_go,
+                limit: limit.clone(),
                 fork_guard: Arc::clone(&fork_guard),
                 handles: own.clone(),
             }))

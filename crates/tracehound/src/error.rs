@@ -60,6 +60,14 @@ pub enum Error {
     #[error("process {0} was busy with an exec for too long")]
     Busy(Tid),
 
+    /// There are as many tracees as there [may be](crate::TracerBuilder::max_tracees). Nothing was
+    /// started, and what had been attached is let go.
+    #[error("the tracer may have {most} tracees and has them")]
+    TooManyTracees {
+        /// How many there may be.
+        most: usize,
+    },
+
     /// The tracer was shut down.
     #[error("the tracer was shut down")]
     Shutdown,
@@ -214,6 +222,7 @@ impl From<Error> for io::Error {
                     | Error::NotConfigured { .. }
                     | Error::Architecture { .. }
                     | Error::NoRegisterSet { .. } => io::ErrorKind::Unsupported,
+                    Error::TooManyTracees { .. } => io::ErrorKind::QuotaExceeded,
                     Error::Shutdown => io::ErrorKind::BrokenPipe,
                     Error::TimedOut { .. } => io::ErrorKind::TimedOut,
                     Error::NoSuchSignal(_)

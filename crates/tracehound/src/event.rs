@@ -194,6 +194,9 @@ plain_data! {
         parent: Tid,
         /// The new thread or process, as the tracer numbers it.
         child: Tid,
+        /// It was let go at once, since there are as many tracees as there
+        /// [may be](crate::TracerBuilder::max_tracees).
+        over_limit: bool,
     }
 
     /// An exec.

@@ -41,6 +41,7 @@ pub mod errors {
         filtered
         no_such_process
         busy
+        too_many_tracees
         not_a_signal_stop
         no_such_signal
         wrong_stop

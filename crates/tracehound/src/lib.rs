@@ -90,6 +90,7 @@ mod filter;
 mod guard;
 pub mod guide;
 mod let_go;
+mod limit;
 mod metrics;
 mod observe;
 mod pace;

@@ -34,6 +34,7 @@ pub(crate) struct Counters {
     pub(crate) wakes: Counter,
     pub(crate) unexplained: Counter,
     pub(crate) lost: Counter,
+    pub(crate) over_limit: Counter,
     delays: [Counter; DelayHistogram::BUCKETS],
 }
 
@@ -64,6 +65,7 @@ impl Counters {
         metrics.wakes += self.wakes.get();
         metrics.unexplained += self.unexplained.get();
         metrics.lost += self.lost.get();
+        metrics.over_limit += self.over_limit.get();
     }
 }
 
@@ -111,6 +113,9 @@ pub struct Metrics {
     pub unexplained: u64,
     /// The reports that somebody else in this process has taken by a wait of their own.
     pub lost: u64,
+    /// The new tracees that were let go since there were as many as there
+    /// [may be](crate::TracerBuilder::max_tracees).
+    pub over_limit: u64,
 }
 
 /// Stops, by kind.

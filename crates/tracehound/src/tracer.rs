@@ -196,7 +196,8 @@ impl Tracer {
     /// CPU](Command::on_tracers_cpu) where the tracer threads have none.
     /// [`Error::Spawn`] with the `io::Error` that std gives: a missing program, a
     /// directory that is not there, a string with a NUL byte. [`Error::NotPermitted`]
-    /// where ptrace(2) is forbidden.
+    /// where ptrace(2) is forbidden. [`Error::TooManyTracees`] at the
+    /// [limit](TracerBuilder::max_tracees).
     ///
     /// # Cancel safety
     ///
@@ -244,6 +245,7 @@ impl Tracer {
         })?);
         let (reply, answer) = oneshot::channel();
         let shard = self.emptiest_shard();
+        let seat = shard.seat()?;
         if command.tracing.resource_usage {
             shard.want_usage();
         }
@@ -258,6 +260,7 @@ impl Tracer {
                 on_tracers_cpu: command.on_tracers_cpu,
                 kill_on_drop: command.kills_on_drop(),
                 tree,
+                seat,
                 reply,
             }),
             shard,

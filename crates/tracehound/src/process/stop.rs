@@ -33,7 +33,8 @@ impl Process {
     ///
     /// [`Error::Shutdown`](crate::Error::Shutdown);
     /// [`Error::Busy`](crate::Error::Busy) and
-    /// [`Error::NotPermitted`](crate::Error::NotPermitted) as for an attach, of a thread that
+    /// [`Error::NotPermitted`](crate::Error::NotPermitted) and
+    /// [`Error::TooManyTracees`](crate::Error::TooManyTracees) as for an attach, of a thread that
     /// was not traced yet.
     ///
     /// # Cancel safety

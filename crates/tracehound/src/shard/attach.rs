@@ -37,6 +37,7 @@ use crate::child::AttachToChild;
 use crate::children;
 use crate::error::{Error, Result};
 use crate::event::{Event, Replaced};
+use crate::limit::Seat;
 use crate::refusal::{Refusal, explain, unseen};
 use crate::slot::{Action, End, Heritage, Phase, Slot, StopClass};
 use crate::tracee::Tracee;
@@ -368,10 +369,11 @@ impl Local {
 
     /// Seizes one thread, unless it has ended, or comes by itself.
     fn seize(&self, tid: Tid, attaching: &mut Attaching) -> Result<Found> {
+        let seat = self.shard.seat()?;
         match self.shard.interrupter().seize(tid, attaching.plan.options) {
             Ok(()) => {
                 attaching.refusals = 0;
-                if let Some(tracee) = self.enter_attached(tid, attaching.tgid, &attaching.plan) {
+                if let Some(tracee) = self.enter_attached(tid, attaching, seat) {
                     attaching.unsettled.push(Unsettled {
                         slot: Arc::clone(tracee.slot()),
                         interrupted: attaching.plan.mode != ResumeKind::Cont,
@@ -403,7 +405,13 @@ impl Local {
         }
     }
 
-    fn enter_attached(&self, tid: Tid, tgid: Tid, plan: &AttachPlan) -> Option<Tracee> {
+    fn enter_attached(
+        &self,
+        tid: Tid,
+        attaching: &Attaching,
+        seat: Option<Seat>,
+    ) -> Option<Tracee> {
+        let plan = &attaching.plan;
         let heritage = Heritage {
             mode: plan.mode,
             prefetch: plan.prefetch,
@@ -412,12 +420,13 @@ impl Local {
             rule: None,
         };
         let slot = Slot::new(Arc::clone(&self.shard), tid, heritage);
-        slot.set_tgid(tgid);
+        slot.set_tgid(attaching.tgid);
         {
             // It runs: there is no birth stop to come. To stop at system calls, also at the
             // end of the one that it is in, it has to be stopped and resumed once.
             let mut state = slot.lock();
             state.started = true;
+            state.seat = seat;
             state.enter_mode = plan.mode != ResumeKind::Cont && ptrace::interrupt(tid).is_ok();
         }
         self.insert(&slot);

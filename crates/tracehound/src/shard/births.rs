@@ -49,6 +49,15 @@ enum Maker {
     Nobody,
 }
 
+/// What became of a new tracee.
+enum Seated {
+    Here(Tracee),
+    /// It was let go: there are as many as there may be.
+    OverLimit,
+    /// It was let go for another reason, or was known before.
+    Gone,
+}
+
 #[derive(Default)]
 pub(super) struct Births {
     /// First stops whose parent's event has not come.
@@ -66,12 +75,13 @@ pub(super) struct Births {
 impl Local {
     /// The parent's event.
     pub(super) fn birth(&self, parent: &Arc<Slot>, kind: StopKind) -> Result<Recorded, Errno> {
-        let birth = Birth {
+        let mut birth = Birth {
             parent: parent.tid(),
             // Killed in its event: nobody will name the child any more.
             child: named_by(parent.tid(), kind).inspect_err(|_| {
                 self.births.bereaved.set(Some(parent.heritage()));
             })?,
+            over_limit: false,
         };
         let heritage = parent.heritage();
         let clan = if kind == StopKind::Clone {
@@ -85,11 +95,17 @@ impl Local {
             return Ok(recorded);
         }
         let unwanted = kind == StopKind::Clone && !self.is_followed(birth, parent, heritage);
-        let mut handle = self.enter_born(birth.child, clan, heritage);
-        if unwanted {
-            handle = None;
-        }
-        handle = handle.map(Tracee::handed_out);
+        let seated = if unwanted {
+            drop(self.enter_born(birth.child, clan, heritage));
+            Seated::Gone
+        } else {
+            self.enter_seated(birth.child, clan, heritage)
+        };
+        birth.over_limit = matches!(seated, Seated::OverLimit);
+        let handle = match seated {
+            Seated::Here(tracee) => Some(tracee),
+            Seated::OverLimit | Seated::Gone => None,
+        };
         let (tree, handle) = match heritage.tree {
             Some(tree) => (Some(tree).zip(handle), None),
             None => (None, handle),
@@ -119,6 +135,32 @@ impl Local {
     fn is_followed(&self, birth: Birth, parent: &Slot, heritage: Heritage) -> bool {
         heritage.options.contains(Options::TRACEFORK)
             || proc::status(birth.child).is_ok_and(|status| status.tgid == parent.tgid())
+    }
+
+    /// Enters a new tracee in the table, with a place among as many as there may be; lets it go
+    /// if there is none.
+    fn enter_seated(&self, child: Tid, clan: Tid, heritage: Heritage) -> Seated {
+        let seat = self.shard.seat();
+        let handle = self
+            .enter_born(child, clan, heritage)
+            .map(Tracee::handed_out);
+        let Some(tracee) = handle else {
+            return Seated::Gone;
+        };
+        match seat {
+            Ok(seat) => {
+                tracee.slot().lock().seat = seat;
+                Seated::Here(tracee)
+            }
+            Err(_) => {
+                self.shard.counters().over_limit.add_one();
+                if heritage.rule.is_some() {
+                    // It cannot be detached, and let through its stops it would count.
+                    self.doom(tracee.slot());
+                }
+                Seated::OverLimit
+            }
+        }
     }
 
     /// Enters a new tracee in the table. Its handle detaches until it is handed out.
@@ -273,12 +315,9 @@ impl Local {
         });
         let heritage = self.orphan_heritage(tid, heritage);
         tracing::debug!(%tid, "the parent died before it could report this birth");
-        let handle = self.enter_born(tid, tid, heritage);
-        match (heritage.tree, handle) {
-            (Some(tree), Some(tracee)) => {
-                drop(self.grow_tree(tree, tracee.handed_out()));
-            }
-            (_, handle) => drop(handle.map(Tracee::handed_out)),
+        let seated = self.enter_seated(tid, tid, heritage);
+        if let (Seated::Here(tracee), Some(tree)) = (seated, heritage.tree) {
+            drop(self.grow_tree(tree, tracee));
         }
         self.bring_forward(tid);
     }

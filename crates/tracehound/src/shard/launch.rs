@@ -19,6 +19,7 @@ use crate::child::ChildCell;
 use crate::error::{Error, Result};
 use crate::event::{Event, Started};
 use crate::filter::FilterRule;
+use crate::limit::Seat;
 use crate::placement;
 use crate::refusal::explain;
 use crate::slot::{Heritage, Slot, StopClass};
@@ -41,6 +42,8 @@ pub(crate) struct LaunchPlan {
     pub(crate) kill_on_drop: bool,
     /// Run this logic for it and what comes of it.
     pub(crate) tree: Option<TreePlan>,
+    /// The tracee's place.
+    pub(crate) seat: Option<Seat>,
     pub(crate) reply: oneshot::Sender<Result<Launched>>,
 }
 
@@ -218,6 +221,7 @@ impl Local {
         };
         let slot = Slot::new(Arc::clone(&self.shard), tid, plan.heritage());
         slot.set_tgid(tid);
+        slot.lock().seat = plan.seat;
         self.insert(&slot);
         self.births.note_rule(plan.rule);
         let child = ChildCell::new(tid, Arc::clone(&self.shard), plan.kill_on_drop);

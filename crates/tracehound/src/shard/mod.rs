@@ -47,6 +47,7 @@ use tracehound_sys::{ForkGuard, Tid, Usage};
 
 use crate::error::{Error, Result};
 use crate::let_go::LetGo;
+use crate::limit::{Limit, Seat};
 use crate::metrics::Counters;
 use crate::pace::{self, LOOKS, LOOKS_AT_ONCE, Patience, Yields};
 use crate::slot::{Action, Slot};
@@ -80,6 +81,8 @@ pub(crate) struct ShardPlan {
     pub(crate) cpu: Option<usize>,
     /// What becomes of tracees that are let go.
     pub(crate) let_go: LetGo,
+    /// How many tracees there may be.
+    pub(crate) limit: Option<Arc<Limit>>,
     pub(crate) fork_guard: Arc<ForkGuard>,
     /// What every handle keeps alive.
     pub(crate) handles: Weak<Handles>,
@@ -94,6 +97,7 @@ pub(crate) struct Shard {
     /// The one that the thread is confined to.
     cpu: Option<usize>,
     let_go: LetGo,
+    limit: Option<Arc<Limit>>,
     /// Those of the thread, and of the tasks that wait for it.
     yields: Yields,
     counters: Counters,
@@ -129,6 +133,7 @@ impl Shard {
             interrupter: Interrupter::new(plan.signal),
             cpu: plan.cpu,
             let_go: plan.let_go,
+            limit: plan.limit,
             yields: Yields::new(),
             counters: Counters::default(),
             fork_guard: plan.fork_guard,
@@ -237,6 +242,11 @@ impl Shard {
     /// The tracer thread.
     pub(crate) fn thread(&self) -> Tid {
         self.interrupter.thread()
+    }
+
+    /// A place for a tracee; nothing where there is no limit.
+    pub(crate) fn seat(&self) -> Result<Option<Seat>> {
+        self.limit.as_ref().map(Limit::take).transpose()
     }
 
     /// The CPU that was chosen for the tracer thread.

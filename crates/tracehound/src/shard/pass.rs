@@ -54,7 +54,7 @@ impl Slot {
     }
 
     /// Another slot for the same tracee, in the same state, of which nobody is told.
-    fn unwatched(&self, state: &State) -> Arc<Slot> {
+    fn unwatched(&self, state: &mut State) -> Arc<Slot> {
         let heritage = Heritage {
             mode: state.mode,
             prefetch: false,
@@ -70,6 +70,7 @@ impl Slot {
         let mut new = slot.lock();
         new.watch = Watch::Passed;
         new.phase = state.phase;
+        new.seat = state.seat.take();
         new.started = state.started;
         new.group_stopped = state.group_stopped;
         new.stepping = state.stepping;
@@ -148,11 +149,11 @@ impl Local {
     /// Detaches a tracee for its user, and lets it through each stop from now on. From its
     /// present stop it is resumed with this signal.
     pub(super) fn pass_from(&self, slot: &Slot, signal: Option<Signal>) {
-        let state = slot.lock();
+        let mut state = slot.lock();
         if state.watch != Watch::Watched || matches!(state.phase, Phase::Ended(_)) {
             return;
         }
-        let unwatched = slot.unwatched(&state);
+        let unwatched = slot.unwatched(&mut state);
         drop(state);
         let unwatched_too = Arc::clone(&unwatched);
         self.tracees.borrow_mut().insert(slot.tid(), unwatched_too);
@@ -187,10 +188,15 @@ impl Local {
             slot.set_clan(clan);
             self.insert(&slot);
             slot.enter_rotation();
-            if parent.lock().watch == Watch::Doomed {
-                self.doom(&slot);
-            } else {
-                slot.lock().watch = Watch::Passed;
+            let is_doomed = parent.lock().watch == Watch::Doomed;
+            match self.shard.seat() {
+                Ok(seat) if !is_doomed => {
+                    let mut state = slot.lock();
+                    state.watch = Watch::Passed;
+                    state.seat = seat;
+                }
+                // There are as many as there may be, and it cannot be detached.
+                _ => self.doom(&slot),
             }
         }
         parent.pass_birth()

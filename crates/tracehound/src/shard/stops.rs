@@ -363,6 +363,7 @@ fn vfork_done(slot: &Arc<Slot>, tid: Tid) -> Result<Recorded, Errno> {
     let birth = Birth {
         parent: tid,
         child: named_by(tid, StopKind::VforkDone)?,
+        over_limit: false,
     };
     Ok(slot.record(|_| (StopClass::Other, Event::VforkDone(birth))))
 }
