@@ -86,7 +86,7 @@ where
     });
     match soon("the test", task).await {
         Ok(()) => {}
-        Err(PinnedError::Panicked(payload)) => std::panic::resume_unwind(payload),
+        Err(PinnedError::Panicked(panic)) => std::panic::resume_unwind(panic.into_payload()),
         Err(error) => panic!("{error}"),
     }
     // It was detached from its first stop, and is awaited all the same.

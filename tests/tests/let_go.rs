@@ -502,3 +502,24 @@ async fn several_tracers_let_go_each_in_its_way() {
         soon("all", one).await.expect("no panic");
     }
 }
+
+// A panic lets go, too; its payload reaches whoever waits.
+#[tokio::test]
+async fn a_panic_kills_if_asked_for() {
+    let tracer = killer();
+    for _ in 0..20 {
+        let (tracee, mut child) = start(&tracer, &mut sleeper(&[])).await;
+        let task = tracee.spawn_pinned(|mut tracee| async move {
+            tracee.syscall().await.expect("held");
+            tracee.wait().await.expect("a stop");
+            if true {
+                panic!("it does that");
+            }
+        });
+        let error = soon("the panic", task).await.expect_err("a panic");
+        // It goes into what wants an error of any kind.
+        let error: Box<dyn std::error::Error + Send + Sync> = error.into();
+        assert_eq!(error.to_string(), "the task panicked: it does that");
+        was_killed(soon("its end", child.wait()).await.expect("a status"), "it");
+    }
+}

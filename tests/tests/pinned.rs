@@ -131,9 +131,10 @@ async fn a_panic_ends_one_task() {
             std::panic::panic_any(Tid::from_raw(42));
         });
         let result: Result<(), PinnedError> = soon("the panic", task).await;
-        let Err(PinnedError::Panicked(payload)) = result else {
+        let Err(PinnedError::Panicked(panic)) = result else {
             panic!("{result:?}");
         };
+        let payload = panic.into_payload();
         assert_eq!(payload.downcast_ref(), Some(&Tid::from_raw(42)));
         // Its tracee was detached and runs on.
         let status = soon("its end", child.wait()).await.expect("a status");

@@ -375,7 +375,7 @@ async fn pinned_walk(tracer: Tracer, part: u64) {
     });
     match task.await {
         Ok(()) => {}
-        Err(PinnedError::Panicked(payload)) => std::panic::resume_unwind(payload),
+        Err(PinnedError::Panicked(panic)) => std::panic::resume_unwind(panic.into_payload()),
         Err(error) => panic!("{error}"),
     }
     soon("its end", child.kill()).await.expect("killed");

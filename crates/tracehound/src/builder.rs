@@ -1,6 +1,7 @@
 //! The options of a tracer, and its start.
 
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use tracehound_sys::cpu::CPUS_MAX;
 use tracehound_sys::wake::WakeSignal;
@@ -12,6 +13,7 @@ use crate::limit::Limit;
 use crate::shard::{Shard, ShardPlan};
 use crate::spawner;
 use crate::tracer::{Handles, Tracer};
+use crate::watchdog::{self, Watchdog};
 
 /// Options of a [`Tracer`].
 #[derive(Clone, Debug)]
@@ -21,6 +23,7 @@ pub struct TracerBuilder {
     cpus: Option<Vec<usize>>,
     let_go: LetGo,
     max_tracees: Option<usize>,
+    blocked_after: Duration,
 }
 
 impl TracerBuilder {
@@ -31,6 +34,7 @@ impl TracerBuilder {
             cpus: None,
             let_go: LetGo::default(),
             max_tracees: None,
+            blocked_after: watchdog::LIMIT,
         }
     }
 
@@ -88,6 +92,23 @@ impl TracerBuilder {
         self
     }
 
+    /// For how long a pinned task may keep its tracer thread before that is reported, as a
+    /// warning of `tracing` with the tracee and the time: it computes, or blocks in a system call
+    /// or on a lock, where it should await. Nothing else is done about it. The default is one
+    /// second, and `Duration::MAX` reports nothing.
+    ///
+    /// It is reported while it goes on, again whenever it has lasted twice as long, and when it
+    /// is over; at the latest a quarter later than after this time. What takes less is not
+    /// reported, nor what happens outside of the polls of tasks: in destructors at the tracer's
+    /// end, for instance. Tasks that a pinned task starts itself are reported without a tracee,
+    /// and many tasks that each take less, but do not let the thread get on, as if they were one.
+    ///
+    /// A thread watches for this, from the first pinned task on. It sleeps when no task runs.
+    pub fn report_blocked_after(&mut self, limit: Duration) -> &mut Self {
+        self.blocked_after = limit;
+        self
+    }
+
     /// Starts the tracer; see [`Tracer::new`].
     ///
     /// # Errors
@@ -114,6 +135,7 @@ impl TracerBuilder {
         })?;
         let fork_guard = Arc::new(fork_guard);
         let user = spawner::User::new()?;
+        let watchdog = Watchdog::new(self.blocked_after);
         let limit = self.max_tracees.map(Limit::new);
         let mut cpus = self.cpus.iter().flatten().copied().cycle();
         let mut shard = |own: &Weak<Handles>| {
@@ -122,6 +144,7 @@ impl TracerBuilder {
                 cpu: cpus.next(),
                 let_go: self.let_go,
                 limit: limit.clone(),
+                watchdog: Arc::clone(&watchdog),
                 fork_guard: Arc::clone(&fork_guard),
                 handles: own.clone(),
             }))
@@ -132,6 +155,7 @@ impl TracerBuilder {
             threads: Mutex::default(),
             user: Mutex::new(Some(user)),
             guard: Arc::default(),
+            watchdog: Arc::clone(&watchdog),
             fork_guard: Arc::clone(&fork_guard),
         });
         handles.start()?;

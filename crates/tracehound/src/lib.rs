@@ -103,6 +103,7 @@ mod slot;
 mod spawner;
 mod tracee;
 mod tracer;
+mod watchdog;
 
 pub use attach::{Attach, AttachThread};
 pub use builder::TracerBuilder;
@@ -117,7 +118,7 @@ pub use metrics::{DelayHistogram, Metrics, StopCounts};
 pub use placement::{CpuRefusal, allowed_cpus};
 pub use process::Process;
 pub use refusal::Refusal;
-pub use tracee::{PinnedError, PinnedTask, Tracee};
+pub use tracee::{Panic, PinnedError, PinnedTask, Tracee};
 pub use tracehound_sys::proc::{Capabilities, Ids};
 pub use tracehound_sys::ptrace::{Arch, Regs, ResumeKind as ResumeMode, SyscallEntry};
 pub use tracehound_sys::seccomp::SyscallNumber;

@@ -26,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::shard::{self, LaunchPlan, Launched, Shard, TreeId, TreePlan};
 use crate::spawner;
 use crate::tracee::Tracee;
+use crate::watchdog::Watchdog;
 
 /// Traces processes.
 ///
@@ -65,6 +66,7 @@ pub(crate) struct Handles {
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) user: Mutex<Option<spawner::User>>,
     pub(crate) guard: Arc<Guard>,
+    pub(crate) watchdog: Arc<Watchdog>,
     pub(crate) fork_guard: Arc<ForkGuard>,
 }
 
@@ -98,6 +100,13 @@ impl Handles {
             }
         }
         Ok(())
+    }
+
+    /// Has the tracer threads watched: there are tasks on them.
+    pub(crate) fn watch_tasks(&self) {
+        if let Err(error) = self.watchdog.start(self.shards().cloned().collect()) {
+            tracing::warn!(%error, "tasks that block their tracer thread will not be reported");
+        }
     }
 
     /// The threads for what a tracee may hold up.
@@ -460,6 +469,9 @@ impl Tracer {
             .zip(self.handles.shards())
             .for_each(join);
         self.handles.guard.join();
+        if !self.handles.shards().any(|shard| shard.is_current()) {
+            self.handles.watchdog.join();
+        }
         let user = &self.handles.user;
         drop(user.lock().unwrap_or_else(PoisonError::into_inner).take());
         spawner::settled().await;

@@ -52,6 +52,7 @@ use crate::metrics::Counters;
 use crate::pace::{self, LOOKS, LOOKS_AT_ONCE, Patience, Yields};
 use crate::slot::{Action, Slot};
 use crate::tracer::Handles;
+use crate::watchdog::{Polls, Watchdog};
 
 use queue::{Closed, Queue};
 
@@ -83,6 +84,7 @@ pub(crate) struct ShardPlan {
     pub(crate) let_go: LetGo,
     /// How many tracees there may be.
     pub(crate) limit: Option<Arc<Limit>>,
+    pub(crate) watchdog: Arc<Watchdog>,
     pub(crate) fork_guard: Arc<ForkGuard>,
     /// What every handle keeps alive.
     pub(crate) handles: Weak<Handles>,
@@ -112,8 +114,9 @@ pub(crate) struct Shard {
     ended: watch::Sender<bool>,
     /// Tasks are not polled any more: the host's runtime is ending.
     tasks_stopped: AtomicBool,
-    /// Tasks are being polled.
-    tasks_running: AtomicBool,
+    /// The polls of tasks.
+    polls: Polls,
+    watchdog: Arc<Watchdog>,
     /// The thread has ended for the tracer, and goes on for tracees that nobody watches.
     lingers: AtomicBool,
 }
@@ -142,7 +145,8 @@ impl Shard {
             usage_wanted: AtomicBool::new(false),
             ended: watch::Sender::new(false),
             tasks_stopped: AtomicBool::new(false),
-            tasks_running: AtomicBool::new(false),
+            polls: Polls::default(),
+            watchdog: plan.watchdog,
             lingers: AtomicBool::new(false),
         }
     }
@@ -296,19 +300,20 @@ impl Shard {
 
     /// Polls tasks, unless that was stopped.
     fn run_tasks(&self, poll: impl FnOnce()) {
-        self.tasks_running.store(true, Ordering::SeqCst);
+        self.polls.turn();
+        self.watchdog.stir();
         // Either this sees that they were stopped, or whoever stops them sees that they run.
         if !self.tasks_stopped.load(Ordering::SeqCst) {
             poll();
         }
-        self.tasks_running.store(false, Ordering::SeqCst);
+        self.polls.turn();
     }
 
     /// Stops the polling of tasks for good; waits for a poll under way, no longer than this.
     pub(crate) fn stop_tasks(&self, limit: Duration) {
         self.tasks_stopped.store(true, Ordering::SeqCst);
         let start = Instant::now();
-        while self.tasks_running.load(Ordering::SeqCst) && start.elapsed() < limit {
+        while self.polls.is_under_way() && start.elapsed() < limit {
             std::thread::sleep(Duration::from_micros(50));
         }
     }
@@ -322,6 +327,15 @@ impl Shard {
     /// Whether the thread goes on when the tracer has ended.
     pub(crate) fn lingers(&self) -> bool {
         self.lingers.load(Ordering::SeqCst)
+    }
+
+    /// What is told of its polls.
+    pub(crate) fn polls(&self) -> &Polls {
+        &self.polls
+    }
+
+    pub(crate) fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
     }
 
     pub(crate) fn has_ended(&self) -> bool {

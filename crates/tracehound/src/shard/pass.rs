@@ -241,6 +241,7 @@ impl Local {
         }
         self.shard.lingers.store(true, Ordering::SeqCst);
         self.shard.ended.send_replace(true);
+        self.shard.watchdog().stir();
         while !self.tracees.borrow().is_empty() {
             self.shard.interrupter().acknowledge();
             // All are waited for alike.

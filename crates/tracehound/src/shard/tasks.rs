@@ -6,9 +6,9 @@
 //! in the tasks, and a nested `block_on`, which would stop the shard for ever, is refused
 //! with a panic of that task; the guard of `futures::executor` does the same for its own.
 
-use std::cell::RefCell;
-use std::future::Future;
-use std::pin::Pin;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
@@ -16,6 +16,7 @@ use std::task::{Context, Wake, Waker};
 use tokio::task::{AbortHandle, LocalSet};
 
 use super::{Local, Shard};
+use crate::slot::Slot;
 
 /// Logic on its way to the tracer thread.
 pub(crate) type PinnedJob = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
@@ -39,6 +40,8 @@ impl Wake for Woken {
 
 pub(super) struct Tasks {
     set: RefCell<Option<LocalSet>>,
+    /// Somebody watches for tasks that block.
+    watched: Cell<bool>,
     woken: Arc<Woken>,
     waker: Waker,
 }
@@ -52,6 +55,7 @@ impl Tasks {
         });
         Tasks {
             set: RefCell::new(Some(LocalSet::new())),
+            watched: Cell::new(false),
             waker: Waker::from(Arc::clone(&woken)),
             woken,
         }
@@ -84,15 +88,35 @@ impl Tasks {
     }
 }
 
+/// A task that says whose it is while it is polled.
+async fn named(slot: Arc<Slot>, task: impl Future<Output = ()>) {
+    let mut task = pin!(task);
+    let polls = slot.shard.polls();
+    poll_fn(|cx| {
+        polls.of(slot.tid());
+        let polled = task.as_mut().poll(cx);
+        polls.of_nobody();
+        polled
+    })
+    .await;
+}
+
 impl Local {
-    /// Starts a task on this thread. Nothing is started once the thread is ending.
+    /// Starts the task of a tracee on this thread. Nothing is started once the thread is ending.
     pub(super) fn spawn_task(
         &self,
+        slot: Arc<Slot>,
         task: impl Future<Output = ()> + 'static,
     ) -> Option<AbortHandle> {
         if self.closing.get() {
             return None;
         }
+        if !self.tasks.watched.replace(true)
+            && let Some(handles) = self.shard.handles()
+        {
+            handles.watch_tasks();
+        }
+        let task = named(slot, task);
         self.tasks.woken.flag.store(true, Ordering::SeqCst);
         let handle = match &*self.tasks.set.borrow() {
             Some(set) => set.spawn_local(task),
@@ -103,7 +127,7 @@ impl Local {
     }
 
     /// Starts logic that came from another thread.
-    pub(crate) fn spawn_job(&self, job: PinnedJob) {
-        self.spawn_task(job());
+    pub(crate) fn spawn_job(&self, slot: Arc<Slot>, job: PinnedJob) {
+        self.spawn_task(slot, job());
     }
 }

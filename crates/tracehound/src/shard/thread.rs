@@ -17,6 +17,7 @@ impl Drop for ThreadEnd {
     fn drop(&mut self) {
         drop(self.0.close());
         self.0.ended.send_replace(true);
+        self.0.watchdog().stir();
     }
 }
 

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use futures::FutureExt;
 use tokio::sync::oneshot;
@@ -74,13 +75,14 @@ impl Local {
         let logic = Rc::clone(&tree.logic);
         drop(trees);
         let guard = TaskGuard { tree: id, number };
-        let span = tracee.slot().observed.span();
+        let slot = Arc::clone(tracee.slot());
+        let span = slot.observed.span();
         let task = async move {
             let run = AssertUnwindSafe(async { logic(tracee).await });
             let panic = run.catch_unwind().await.err();
             guard.end(panic);
         };
-        let abort = self.spawn_task(task.instrument(span));
+        let abort = self.spawn_task(slot, task.instrument(span));
         let mut trees = self.trees.trees.borrow_mut();
         if let Some(task) = trees
             .get_mut(&id)

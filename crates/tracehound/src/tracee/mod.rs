@@ -28,7 +28,7 @@ use crate::pace::Patience;
 use crate::slot::{Phase, Slot};
 use crate::tracer::Handles;
 
-pub use pinned::{PinnedError, PinnedTask};
+pub use pinned::{Panic, PinnedError, PinnedTask};
 
 /// One traced thread.
 ///

@@ -9,6 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::FutureExt;
@@ -24,7 +25,8 @@ impl Tracee {
     /// system call.
     ///
     /// The future need not be `Send`. It shares the thread with the waiting itself: while
-    /// it does something else than awaiting, no other tracee of the thread gets on. The
+    /// it does something else than awaiting, no other tracee of the thread gets on, which is
+    /// [reported](crate::TracerBuilder::report_blocked_after) if it takes long. The
     /// timers and sockets of the tokio runtime in which the tracer was made work there.
     ///
     /// # Cancel safety
@@ -39,7 +41,8 @@ impl Tracee {
     {
         let (reply, result) = oneshot::channel();
         let (abort, registration) = AbortHandle::new_pair();
-        let shard = std::sync::Arc::clone(&self.slot().shard);
+        let slot = Arc::clone(self.slot());
+        let shard = Arc::clone(&slot.shard);
         let span = self.span();
         let job = move || {
             let run = AssertUnwindSafe(async move { logic(self).await }.instrument(span));
@@ -47,7 +50,7 @@ impl Tracee {
             async move {
                 let result = match run.await {
                     Ok(Ok(value)) => Ok(value),
-                    Ok(Err(payload)) => Err(PinnedError::Panicked(payload)),
+                    Ok(Err(payload)) => Err(PinnedError::Panicked(Panic::new(payload))),
                     Err(_) => Err(PinnedError::Ended),
                 };
                 // Nobody need be waiting.
@@ -56,7 +59,7 @@ impl Tracee {
             .boxed_local()
         };
         // An error drops the job, and the tracee with it: the receiver sees that.
-        let _ = shard.run(move |local| local.spawn_job(Box::new(job)));
+        let _ = shard.run(move |local| local.spawn_job(slot, Box::new(job)));
         PinnedTask { result, abort }
     }
 
@@ -109,7 +112,7 @@ impl Tracee {
         let _trip = Trip(abort);
         match self.slot().shard.answer(result).await? {
             Ok(result) => result,
-            Err(PinnedError::Panicked(payload)) => resume_unwind(payload),
+            Err(PinnedError::Panicked(panic)) => resume_unwind(panic.into_payload()),
             Err(PinnedError::Ended) => Err(Error::Shutdown),
         }
     }
@@ -131,11 +134,39 @@ pub struct PinnedTask<T> {
     abort: AbortHandle,
 }
 
+/// What a task panicked with.
+pub struct Panic(Mutex<Box<dyn Any + Send>>);
+
+impl Panic {
+    fn new(payload: Box<dyn Any + Send>) -> Self {
+        Panic(Mutex::new(payload))
+    }
+
+    /// The payload, for instance for [`resume_unwind`].
+    pub fn into_payload(self) -> Box<dyn Any + Send> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the panic said, if its payload is a string, as that of the macro is.
+    pub fn message(&self) -> Option<String> {
+        let payload = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        text.map(str::to_string)
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Panic").field(&self.message()).finish()
+    }
+}
+
 /// Why a pinned task gave no result.
 #[non_exhaustive]
 pub enum PinnedError {
     /// It panicked, with this payload. Its tracee was [let go](crate::LetGo).
-    Panicked(Box<dyn Any + Send>),
+    Panicked(Panic),
     /// It was aborted, or the tracer was shut down.
     Ended,
 }
@@ -165,15 +196,14 @@ impl<T> fmt::Debug for PinnedTask<T> {
 
 impl fmt::Display for PinnedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let payload = match self {
-            PinnedError::Ended => return f.write_str("the task was ended"),
-            PinnedError::Panicked(payload) => payload,
-        };
-        let text = payload
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        write!(f, "the task panicked: {}", text.unwrap_or("no message"))
+        match self {
+            PinnedError::Ended => f.write_str("the task was ended"),
+            PinnedError::Panicked(panic) => {
+                let message = panic.message();
+                let text = message.as_deref().unwrap_or("no message");
+                write!(f, "the task panicked: {text}")
+            }
+        }
     }
 }
 
