@@ -276,7 +276,10 @@ fn wait_with(kind: libc::idtype_t, pid: Pid, flags: i32) -> io::Result<Option<Re
     }
     // SAFETY: waitid has filled in the fields of a SIGCHLD, which are integers.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    Ok((pid != 0).then(|| match info.si_code {
+    if pid == 0 {
+        return Ok(None);
+    }
+    Ok(Some(match info.si_code {
         libc::CLD_TRAPPED | libc::CLD_STOPPED => Report::Stopped(pid, status),
         _ => Report::Dead,
     }))
