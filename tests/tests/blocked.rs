@@ -5,8 +5,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tracehound::{Command, Event, ResumeMode, Stdio, Tid, Tracer};
 use tracehound_tests::{builder, next, own_threads, soon, start, until};
+
+/// The threads of the whole process are looked at: one test at a time.
+async fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: AsyncMutex<()> = AsyncMutex::const_new(());
+    let alone = ALONE.lock().await;
+    // A tracer that was dropped ends by itself.
+    until("the end of the last one's", || watchers().is_empty()).await;
+    alone
+}
 
 /// What was logged.
 #[derive(Clone, Default)]
@@ -37,8 +47,7 @@ impl Log {
     }
 }
 
-/// Each test has a process of its own, or else shares the log of the first: what is looked for
-/// names a tracee.
+/// All tests of a process share the log of the first: what is looked for names a tracee.
 fn log() -> Log {
     static LOG: std::sync::OnceLock<Log> = std::sync::OnceLock::new();
     let start = || {
@@ -83,6 +92,7 @@ fn said_of(log: &Log, tid: Tid) -> usize {
 // It is named while it goes on, and other shards go on, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_blocks_is_reported() {
+    let _alone = alone().await;
     let log = log();
     let tracer = tracer(2, Duration::from_millis(100));
     let (blocked, _child) = start(&tracer, &mut sleeper(&[])).await;
@@ -117,6 +127,7 @@ async fn a_task_that_blocks_is_reported() {
 // A shutdown has to wait for it, and does not do so silently.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_holds_up_the_end_is_reported() {
+    let _alone = alone().await;
     let log = log();
     let tracer = tracer(1, Duration::from_millis(100));
     let (blocked, _child) = start(&tracer, &mut sleeper(&[])).await;
@@ -145,6 +156,7 @@ async fn one_that_holds_up_the_end_is_reported() {
 // Who awaits is not reported, whatever it does all day.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_works_is_not() {
+    let _alone = alone().await;
     let log = log();
     let tracer = tracer(1, Duration::from_millis(300));
     let mut command = sleeper(&["calls", "100000"]);
@@ -160,6 +172,7 @@ async fn one_that_works_is_not() {
 // When nothing is polled, nobody looks.
 #[tokio::test]
 async fn watching_an_idle_tracer_costs_nothing() {
+    let _alone = alone().await;
     let tracer = tracer(1, Duration::from_millis(20));
     assert_eq!(watchers(), [], "there is no pinned task");
     let (tracee, _child) = start(&tracer, &mut sleeper(&[])).await;
@@ -168,9 +181,8 @@ async fn watching_an_idle_tracer_costs_nothing() {
         next!(tracee, Event::Interrupted);
         std::future::pending::<()>().await;
     });
-    let [watcher] = watchers()[..] else {
-        panic!("{:?}", watchers());
-    };
+    until("the watching thread", || watchers().len() == 1).await;
+    let watcher = watchers()[0];
     let wakes = || {
         let status = std::fs::read_to_string(format!("/proc/self/task/{watcher}/status"));
         let status = status.expect("it is there");
