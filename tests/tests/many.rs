@@ -62,8 +62,10 @@ async fn spawn_all(tracer: &Tracer) -> Vec<Tracee> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_tracees() {
     let tracer = new_tracer();
-    // What comes with the first of them.
-    drop(start(&tracer, puppet!("exit", 0).stdout(Stdio::null())).await);
+    // What comes with the first of them, and with the first pinned task.
+    let (first, _child) = start(&tracer, puppet!("exit", 0).stdout(Stdio::null())).await;
+    let task = first.spawn_pinned(|tracee| tracee.count());
+    soon("the first task", task).await.expect("a task");
     let (threads, fds) = (own_threads().len(), own_fds());
     let no_more = || own_threads().len() <= threads && own_fds() <= fds;
 
