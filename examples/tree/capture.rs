@@ -1,7 +1,8 @@
 //! What the command writes while its terminal is drawn on.
 
+use std::fs::File;
 use std::future::pending;
-use std::io::{self, IsTerminal, PipeWriter};
+use std::io::{self, IsTerminal, PipeWriter, Read};
 use std::os::fd::OwnedFd;
 
 use tokio::io::AsyncReadExt;
@@ -12,6 +13,9 @@ use crate::text;
 
 /// A line that is longer is shown in pieces.
 const LONGEST: usize = 4096;
+
+/// As much is read of what was written last; a pipe holds less.
+const AT_MOST: u64 = 1 << 20;
 
 /// The reading end of a pipe.
 pub(crate) struct Captured {
@@ -58,11 +62,12 @@ impl Captured {
 
     /// What was written until now.
     pub(crate) fn rest(mut self) -> String {
-        if let Some(pipe) = &mut self.pipe {
-            // Not to the end: who is not traced may hold it.
-            while let Ok(1..) = pipe.try_read_buf(&mut self.line) {}
+        // From the pipe itself: the runtime may not have heard yet of what came last.
+        let pipe = self.pipe.take().map(Receiver::into_nonblocking_fd);
+        if let Some(Ok(pipe)) = pipe {
+            // Not to the end, but until it would block: who is not traced may hold it.
+            let _ = File::from(pipe).take(AT_MOST).read_to_end(&mut self.line);
         }
-        self.pipe = None;
         self.take_lines()
     }
 

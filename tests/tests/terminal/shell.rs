@@ -326,6 +326,11 @@ fn open() -> (Terminal, OwnedFd) {
 /// In the child: a session of its own, to which the terminal belongs.
 fn take_terminal() -> std::io::Result<()> {
     nix::unistd::setsid()?;
+    // Whoever was started in the background ignores them, and a shell then never heeds them.
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: the default is no function.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
     // SAFETY: takes numbers only.
     match unsafe { libc::ioctl(std::io::stdin().as_raw_fd(), libc::TIOCSCTTY, 0) } {
         0 => Ok(()),
