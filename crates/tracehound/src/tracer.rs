@@ -7,13 +7,13 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracehound_sys::spawn::Launch;
-use tracehound_sys::{ForkGuard, Tid, seccomp};
+use tracehound_sys::{ForkGuard, Tid, proc, seccomp};
 
 use crate::attach::{Attach, AttachThread};
 use crate::builder::TracerBuilder;
@@ -460,6 +460,7 @@ impl Tracer {
             if thread.thread().id() != std::thread::current().id() {
                 // It has said that it ends: this takes no time. A panic was reported.
                 let _ = thread.join();
+                await_release(shard.thread());
             }
         };
         let threads = &self.handles.threads;
@@ -544,5 +545,15 @@ impl Drop for FellOnDrop {
         let id = self.id;
         // An error: the tracer has ended, and the tasks with it.
         let _ = self.shard.run(move |local| local.fell_tree(id));
+    }
+}
+
+/// Waits for the kernel to let go of what an ended thread still traced: it does so after it has
+/// told whoever joins the thread.
+fn await_release(thread: Tid) {
+    const AT_MOST: Duration = Duration::from_secs(1);
+    let start = Instant::now();
+    while proc::state(Tid::current_process(), thread).is_ok() && start.elapsed() < AT_MOST {
+        std::thread::sleep(Duration::from_micros(50));
     }
 }
