@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use tracehound::{Child, Command, Error, Event, ResumeMode, Signal, Stdio, Tracee, Tracer};
 use tracehound_sys::signal_process;
-use tracehound_tests::{line, lines, new_tracer, next, soon, start, state, until, wait};
+use tracehound_tests::{builder, line, lines, new_tracer, next, soon, start, state, until, wait};
 
 fn sleeper(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sleeper"));
@@ -83,6 +83,34 @@ async fn a_stopped_tracee_does_not_stop_twice() {
             event => panic!("{event:?}"),
         }
         control.interrupt().await.expect("it is stopped");
+    }
+}
+
+// It is on its way while the tracee is taken from one stop and resumed.
+#[tokio::test]
+async fn one_that_is_dropped_may_stop_it_later() {
+    let tracer = builder().threads(1).build().expect("a tracer");
+    let (mut tracee, _child) = running(&tracer, &["spin"]).await;
+    let control = tracee.control();
+    for _ in 0..20 {
+        control.interrupt().await.expect("it lives");
+        until("it has stopped", || state(tracee.tid()) == Some('t')).await;
+        // The tracer thread has seen that, and then does nothing else.
+        let (other, _other) = start(&tracer, &mut sleeper(&["pause"])).await;
+        let (begun, begin) = tokio::sync::oneshot::channel();
+        let (let_go, wait) = std::sync::mpsc::channel::<()>();
+        let task = other.spawn_pinned(|_other| async move {
+            let _ = begun.send(());
+            let _ = wait.recv();
+        });
+        soon("the task", begin).await.expect("it runs");
+        assert!(futures::poll!(std::pin::pin!(control.interrupt())).is_pending());
+        wait!(tracee, Event::Interrupted);
+        tracee.cont().await.expect("held");
+        let_go.send(()).expect("it waits");
+        wait!(tracee, Event::Interrupted);
+        tracee.cont().await.expect("held");
+        soon("the task", task).await.expect("no panic");
     }
 }
 

@@ -48,7 +48,9 @@ impl Control {
     ///
     /// # Cancel safety
     ///
-    /// The request is sent at the first poll and cannot be recalled.
+    /// The request is sent at the first poll and cannot be recalled. One that was dropped before
+    /// it was done may come to the tracee after a stop that was reported meanwhile, and after the
+    /// resume from that: then it stops once more.
     pub async fn interrupt(&self) -> Result<()> {
         let slot = Arc::clone(&self.slot);
         self.slot

@@ -57,7 +57,7 @@ async fn begin() -> Left {
     });
     // So that it does not stay behind.
     drop(control.kill());
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    until("it is dead", || state(control.tid()).is_none()).await;
     Left {
         tracer,
         held,

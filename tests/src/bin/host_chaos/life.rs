@@ -145,6 +145,8 @@ pub(crate) struct Life {
     stepping: bool,
     /// An interrupt may still be answered.
     interrupted: bool,
+    /// How many interrupts were dropped and may still come.
+    late: u32,
     /// It was asked to be detached.
     let_go: bool,
     /// What came last.
@@ -179,6 +181,7 @@ impl Life {
             },
             stepping: false,
             interrupted: false,
+            late: 0,
             let_go: false,
             end: None,
             happenings: VecDeque::new(),
@@ -276,16 +279,19 @@ impl Life {
         }
     }
 
-    pub(crate) fn interrupting(&mut self) {
-        self.note("interrupt");
+    /// An interrupt was made. The next answer is that to all of these.
+    pub(crate) fn interrupted(&mut self) {
+        self.note("interrupted");
         if !matches!(self.hold, Hold::Held | Hold::Ended) {
             self.interrupted = true;
         }
     }
 
-    /// An interrupt is under way, and may come to it whatever is done meanwhile.
+    /// An interrupt is under way, and may come to it whatever is done meanwhile: it has an answer
+    /// of its own.
     pub(crate) fn interrupted_later(&mut self) {
-        self.interrupted = true;
+        self.note("an interrupt is dropped");
+        self.late += 1;
     }
 
     /// A request may have stopped it, or made it run, and nobody knows.
@@ -422,6 +428,13 @@ impl Life {
         }
     }
 
+    /// Whether an interrupt that was dropped may have come now.
+    fn take_late(&mut self) -> bool {
+        let some = self.late > 0;
+        self.late -= u32::from(some);
+        some
+    }
+
     fn check_stop(&mut self, event: &Event) {
         let entered = self.kinds.is_syscall_alone() && matches!(self.call, Call::Inside(_));
         let (legal, call) = match event {
@@ -452,9 +465,8 @@ impl Life {
                 (told && !entered, Call::Outside)
             }
             Event::Interrupted => {
-                // Whether there is one more than was asked for is not judged: after several
-                // requests and a step there rarely is.
-                (self.interrupted && !entered, Call::Outside)
+                let asked = std::mem::take(&mut self.interrupted) || self.take_late();
+                (asked && !entered, Call::Outside)
             }
             Event::Fork(birth) | Event::Vfork(birth) | Event::Clone(birth) => {
                 (birth.parent == self.tid, self.in_call())

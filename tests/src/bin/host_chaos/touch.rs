@@ -226,10 +226,9 @@ async fn resume(
 
 async fn interrupt(tracee: &mut Tracee, life: &mut Life, patience: Patience, shut: &Shut) {
     let control = tracee.control();
-    life.interrupting();
     match bounded(control.interrupt(), patience).await {
         Some(Err(error)) => life.refused("interrupt", &error, false, shut.get()),
-        Some(Ok(())) => {}
+        Some(Ok(())) => life.interrupted(),
         None => life.interrupted_later(),
     }
 }
