@@ -1,12 +1,13 @@
 //! Pinned tasks that block their tracer thread.
 
 use std::io::Write;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
-use tracehound::{Command, Event, ResumeMode, Stdio, Tid, Tracer};
+use tracehound::{Command, Event, PinnedTask, ResumeMode, Stdio, Tid, Tracee, Tracer};
 use tracehound_tests::{builder, next, own_threads, soon, start, until};
 
 /// The threads of the whole process are looked at: one test at a time.
@@ -89,6 +90,19 @@ fn said_of(log: &Log, tid: Tid) -> usize {
         .count()
 }
 
+/// A task that does what none must: it blocks its thread, until it is let go.
+async fn block(tracee: Tracee) -> (Sender<()>, PinnedTask<()>) {
+    let (let_go, wait) = std::sync::mpsc::channel();
+    let (begun, begin) = tokio::sync::oneshot::channel();
+    let task = tracee.spawn_pinned(move |tracee| async move {
+        let _ = begun.send(());
+        let _ = wait.recv();
+        drop(tracee);
+    });
+    soon("the task", begin).await.expect("it runs");
+    (let_go, task)
+}
+
 // It is named while it goes on, and other shards go on, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_blocks_is_reported() {
@@ -98,12 +112,7 @@ async fn a_task_that_blocks_is_reported() {
     let (blocked, _child) = start(&tracer, &mut sleeper(&[])).await;
     let (mut other, _other) = start(&tracer, &mut sleeper(&["spin"])).await;
     let tid = blocked.tid();
-    let (let_go, wait) = std::sync::mpsc::channel::<()>();
-    let task = blocked.spawn_pinned(move |tracee| async move {
-        // What a task must not do.
-        let _ = wait.recv();
-        drop(tracee);
-    });
+    let (let_go, task) = block(blocked).await;
     until("a report", || said_of(&log, tid) > 0).await;
     for _ in 0..100 {
         other.step().await.expect("held");
@@ -132,14 +141,7 @@ async fn one_that_holds_up_the_end_is_reported() {
     let tracer = tracer(1, Duration::from_millis(100));
     let (blocked, _child) = start(&tracer, &mut sleeper(&[])).await;
     let tid = blocked.tid();
-    let (let_go, wait) = std::sync::mpsc::channel::<()>();
-    let (begun, begin) = tokio::sync::oneshot::channel();
-    let _task = blocked.spawn_pinned(move |tracee| async move {
-        let _ = begun.send(());
-        let _ = wait.recv();
-        drop(tracee);
-    });
-    soon("the task", begin).await.expect("it runs");
+    let (let_go, _task) = block(blocked).await;
     let shutdown = tokio::spawn({
         let tracer = tracer.clone();
         async move { tracer.shutdown().await }

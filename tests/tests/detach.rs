@@ -292,8 +292,8 @@ async fn while_signals_come(tracer: Tracer) {
             loop {
                 match tracee.next().await {
                     Some(Event::Signal(_)) => {}
-                    // It has had them all.
-                    Some(Event::Exited(_)) => break true,
+                    // It has had them all, which is checked below.
+                    Some(Event::Exited(exited)) if exited.code == 0 => break true,
                     other => panic!("{other:?}"),
                 }
             }

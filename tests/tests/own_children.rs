@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tracehound::{Child, Command, Event, Signal, Stdio, Tracer};
+use tracehound::{Child, Command, Event, Signal, Stdio, Tracee, Tracer};
 use tracehound_tests::{
     Random, end, in_each_place, line, lines, new_tracer, place, soon, start, wait,
 };
@@ -27,6 +27,13 @@ async fn detached(tracer: &Tracer) -> Child {
     child
 }
 
+/// Its one thread, attached by another tracer.
+async fn attached(other: &Tracer, child: &Child) -> Tracee {
+    let attach = other.attach(child.id()).own_child(true);
+    let process = soon("attach", attach).await.expect("attached");
+    process.into_threads().remove(0)
+}
+
 async fn assert_exits_with_7(child: &mut Child) {
     let status = soon("its end", child.wait()).await.expect("its status");
     assert_eq!(status.code(), Some(7));
@@ -37,9 +44,7 @@ async fn exits_while_traced_by_another(tracer: Tracer) {
     let other = new_tracer();
     for _ in 0..10 {
         let mut child = detached(&tracer).await;
-        let attach = other.attach(child.id()).own_child(true);
-        let process = soon("attach", attach).await.expect("attached");
-        let mut tracee = process.into_threads().remove(0);
+        let mut tracee = attached(&other, &child).await;
         drop(child.stdin.take());
         let Event::Exited(exited) = end(&mut tracee).await else {
             panic!("it was not killed");
@@ -54,9 +59,7 @@ async fn is_killed_while_traced_by_another(tracer: Tracer) {
     let other = new_tracer();
     for round in 0..10 {
         let mut child = detached(&tracer).await;
-        let attach = other.attach(child.id()).own_child(true);
-        let process = soon("attach", attach).await.expect("attached");
-        let mut tracee = process.into_threads().remove(0);
+        let mut tracee = attached(&other, &child).await;
         if round % 2 == 0 {
             tracee.control().interrupt().await.expect("it lives");
             wait!(tracee, Event::Interrupted);

@@ -27,7 +27,7 @@
 //! | tracehound: decoding, the slot, the rotation, the wake; no function over 2 % | 16 % |
 //! | tokio: `LocalSet`, the task's states | 5 % |
 //!
-//! The last two lines are about 2,200 instructions, which `cargo bench --bench instructions`
+//! The last two lines are about 2,300 instructions, which `cargo bench --bench instructions`
 //! counts. `perf record -e cpu-clock -g taskset -c 0 …` on `cargo bench --bench stops -- pinned`
 //! repeats it.
 //!

@@ -17,7 +17,7 @@
 //! here, is in the caches for all but the first of them. On one CPU a bare loop that asks 200
 //! busy processes one after the other takes 1.2 times as long as the unfair one that
 //! `waitid(P_ALL)` makes; this one took 1.45 times as long without squads, 1.4 with squads of 8
-//! for 6 turns, and 1.17 so. The price is delay: whoever has had its turns waits for those of
+//! for 6 turns, and 1.17 with squads of 2 for 12. The price is delay: whoever has had its turns waits for those of
 //! all others. Still, a slice of 10 turns is shorter than any scheduler's. A squad that was
 //! resumed and has not stopped is let run once, since the next one would only queue up with it.
 //! Where that is in vain, as on two CPUs, all are asked in turn for a while.
