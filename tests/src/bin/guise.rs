@@ -1,8 +1,10 @@
 //! A program in disguise: another user, without capabilities, protected, confined. Then it
-//! pauses, becomes another program, or attaches to one and says what came of it.
+//! pauses, becomes another program, attaches to one, or has a child attach to it, and says what
+//! came of that.
 //!
 //! ```text
 //! guise [STEP…] -- pause | exec PROGRAM [ARG…] | attach PID | attach-own PROGRAM [ARG…]
+//!                | traced-by-child
 //! ```
 //!
 //! The steps are made in this order by the main thread, when there is no other.
@@ -10,7 +12,7 @@
 use std::os::unix::process::CommandExt;
 
 use tracehound::{Error, Tid, Tracer};
-use tracehound_tests::soon;
+use tracehound_tests::{is_traced, soon};
 
 fn check(what: &str, result: impl Into<i64>) {
     let result = result.into();
@@ -159,6 +161,18 @@ async fn attach(pid: Tid, own_child: bool) {
         }
         Err(other) => println!("{other:?}\n{other}"),
     }
+    // A program that ends with tracees takes the signals with it that it was just told of.
+    tracer.shutdown().await.expect("it ends");
+}
+
+/// Has a child attach to this process, and says what came of it.
+async fn traced_by_child() {
+    let own = std::process::id().to_string();
+    let mut command = tokio::process::Command::new("/proc/self/exe");
+    command.args(["--", "attach", &own]);
+    let status = soon("the child", command.status()).await;
+    assert!(status.expect("it starts").success());
+    assert!(!is_traced(Tid::current_process()));
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -184,6 +198,7 @@ async fn main() {
             panic!("{program}: {error}");
         }
         ["attach", pid] => attach(Tid::from_raw(pid.parse().expect("a pid")), false).await,
+        ["traced-by-child"] => traced_by_child().await,
         ["attach-own", program, args @ ..] => {
             let mut command = tokio::process::Command::new(program);
             command.args(args).stdout(std::process::Stdio::null());

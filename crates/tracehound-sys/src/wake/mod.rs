@@ -20,6 +20,9 @@
 //! full, which a tracee can arrange); io_uring's waitid (blocked in most
 //! containers); a futex (cannot be waited for together with a child).
 //!
+//! A tracer of this very process that is killed between its wait and the delivery of the signal
+//! takes the signal with it, as it would take any other. Nothing here guards against that.
+//!
 //! On architectures without the assembly the signal is sent again until the
 //! waiting thread has acknowledged it.
 
