@@ -178,27 +178,33 @@ async fn a_storm_of_threads_goes_on() {
     let (tracee, mut child) = start(&tracer, &mut sleeper(&["chains", "12"])).await;
     let mut lines = lines(&mut child);
     let pid = child.id();
-    let (mut over, mut taken) = (0, 0);
+    let (mut over, mut taken, mut ready) = (0, 0, false);
     let mut family = Family::of(tracee);
-    while over < 100 || taken < 20 {
-        // The last event may come before one that is let go has lost its tracer.
+    // The thread that makes the chains is traced, too: it goes on only while it is asked.
+    while !ready || over < 100 || taken < 20 {
         let event = tokio::select! {
-            event = family.next() => Some(event.expect("it goes on").1),
-            () = tokio::time::sleep(std::time::Duration::from_millis(20)) => None,
+            event = family.next() => event.expect("it goes on").1,
+            said = lines.next_line(), if !ready => {
+                ready = said.expect("a pipe").as_deref() == Some("ready");
+                continue;
+            }
+            // The last event may come before one that is let go has lost its tracer.
+            () = tokio::time::sleep(std::time::Duration::from_millis(20)), if ready => {
+                let tids = proc::tasks(pid).expect("it lives");
+                if tids.into_iter().filter(|t| is_traced(*t)).count() < 2 {
+                    // All that were taken have ended: the chains go on without a tracer.
+                    break;
+                }
+                continue;
+            }
         };
-        match event.as_ref().and_then(Event::birth) {
+        match event.birth() {
             Some(birth) if birth.over_limit => over += 1,
             Some(_) => taken += 1,
             None => {}
         }
-        if proc::tasks(pid).is_ok_and(|tids| tids.into_iter().filter(|t| is_traced(*t)).count() < 2)
-        {
-            // All that were taken have ended: the chains go on without a tracer.
-            break;
-        }
     }
     assert!(over > 0);
-    assert_eq!(line(&mut lines).await, "ready");
     drop(family);
     let alive = || proc::tasks(pid).expect("it lives");
     until("free threads", || !alive().into_iter().any(is_traced)).await;
