@@ -13,7 +13,7 @@ use tracehound_tests::{
 
 in_each_place! {
     held_before_its_first_instruction, arguments, environment, cleared_environment, directory,
-    arg0, process_group, user_and_group, stdio_pipes, stdio_null, stdio_file, pre_exec,
+    arg0, process_group, user_and_group, another_user_leaves_the_host_dumpable, stdio_pipes, stdio_null, stdio_file, pre_exec,
     failing_pre_exec, a_command_is_used_twice, missing_programs, not_executable, bad_directory,
     nul_bytes, held_before_an_exec_that_fails, held_before_its_exec, no_stray_stop, killed_on_drop, output_is_collected,
 }
@@ -153,6 +153,18 @@ async fn user_and_group(tracer: Tracer) {
         )
         .await;
     }
+}
+
+// Whoever changes its user makes its memory undumpable: that must not be the host's.
+async fn another_user_leaves_the_host_dumpable(tracer: Tracer) {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let before = nix::sys::prctl::get_dumpable().expect("a number");
+    assert!(before);
+    report(&tracer, Command::new("id").current_dir("/").uid(65_534)).await;
+    report(&tracer, Command::new("id").current_dir("/").gid(65_534)).await;
+    assert_eq!(nix::sys::prctl::get_dumpable(), Ok(before));
 }
 
 // Scenario 1: what goes in comes out, on all three streams.

@@ -273,13 +273,14 @@ impl Command {
     }
 
     /// Sets the user to run as. Supplementary groups are dropped, if this process is
-    /// root, as std does.
+    /// root, as std does. It makes the spawn a fork(2), which takes the longer the more memory
+    /// this process has.
     pub fn uid(&mut self, id: u32) -> &mut Self {
         self.uid = Some(id);
         self
     }
 
-    /// Sets the group to run as.
+    /// Sets the group to run as. A fork(2), as with [`uid`](Command::uid).
     pub fn gid(&mut self, id: u32) -> &mut Self {
         self.gid = Some(id);
         self

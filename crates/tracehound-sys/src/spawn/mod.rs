@@ -16,8 +16,10 @@
 //!
 //! No SIGSTOP, no pipe: the child sees nothing of it. `clone(CLONE_VM | CLONE_VFORK)` is
 //! used, which costs the same in a host of any size, and fork(2) for programs with
-//! closures to run in the child (they may do anything, on memory of their own) and for
-//! those that are held before their exec (the launching thread sleeps until the exec).
+//! closures to run in the child (they may do anything, on memory of their own), for those that
+//! are held before their exec (the launching thread sleeps until the exec) and for those that
+//! become another user: whoever changes its user makes the memory that it runs in undumpable,
+//! which would be this program's.
 //!
 //! Not used: std's `Command`, whose `spawn` waits for the exec and whose `Child::wait`
 //! takes the stops of a traced child; `PTRACE_TRACEME`, which attaches to the thread
@@ -69,7 +71,7 @@ impl Launch {
     ///
     /// `ENOMEM`.
     pub fn new(program: Program, closures: Vec<PreExec>, hold_before_exec: bool) -> Result<Self> {
-        let fork = hold_before_exec || !closures.is_empty();
+        let fork = hold_before_exec || !closures.is_empty() || program.changes_user();
         Ok(Launch {
             program,
             closures: Mutex::new(closures),

@@ -180,6 +180,11 @@ impl Program {
         self.filter = filter;
     }
 
+    /// Whether the child becomes another user or group, or may.
+    pub(super) fn changes_user(&self) -> bool {
+        self.uid.is_some() || self.gid.is_some()
+    }
+
     pub(super) fn argv(&self) -> *const *const libc::c_char {
         self.argv.pointers.as_ptr()
     }
