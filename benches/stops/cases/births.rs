@@ -52,6 +52,13 @@ pub(super) const CASES: &[Case] = &[
         goal: None,
         run: |plan| bare_spawn(plan, 50 * MIB),
     },
+    // What a stop at the exec takes at the least: posix_spawn returns in the middle of it.
+    Case {
+        name: "bare traced spawn, host of 50 MiB",
+        baseline: Some(FLOOR_SPAWN),
+        goal: None,
+        run: |plan| bare_traced_spawn(plan, 50 * MIB),
+    },
     Case {
         name: "spawn, host of 50 MiB",
         baseline: Some(FLOOR_SPAWN),
@@ -135,6 +142,19 @@ fn bare_spawn(plan: &Plan, size: usize) -> io::Result<Sample> {
         let mut child = command.spawn()?;
         time += start.elapsed();
         child.wait()?;
+    }
+    Ok(Sample::new(plan.spawns, time))
+}
+
+fn bare_traced_spawn(plan: &Plan, size: usize) -> io::Result<Sample> {
+    let _ballast = Ballast::new(size);
+    let ready = floor::Ready::new(Workload::Calls(0))?;
+    let mut time = Duration::ZERO;
+    for _ in 0..plan.spawns {
+        let start = Instant::now();
+        let pid = floor::vfork_traced(&ready)?;
+        time += start.elapsed();
+        floor::follow_forks(pid)?;
     }
     Ok(Sample::new(plan.spawns, time))
 }
