@@ -67,17 +67,6 @@ mod wake {
             }
         }
 
-        pub(crate) fn insist(&self) {
-            if self.flags.raise_again() {
-                self.signal.notify();
-            }
-        }
-
-        /// Killed in the middle of an interrupt.
-        pub(crate) fn interrupt_in_vain(&self) {
-            self.flags.raise();
-        }
-
         pub(crate) fn acknowledge(&self) -> bool {
             self.flags.acknowledge()
         }
@@ -211,23 +200,6 @@ fn nobody_is_forgotten_by_a_thread_that_sleeps() {
         for other in others {
             other.join().expect("no panic");
         }
-    });
-}
-
-#[test]
-fn whoever_was_killed_while_it_woke_the_thread_is_stood_in_for() {
-    model(|| {
-        let shard = shard();
-        let other = {
-            let shard = Arc::clone(&shard);
-            thread::spawn(move || {
-                assert!(shard.ops.push(1));
-                shard.interrupter.interrupt_in_vain();
-                shard.interrupter.insist();
-            })
-        };
-        assert_eq!(take(&shard, 1), [1]);
-        other.join().expect("no panic");
     });
 }
 

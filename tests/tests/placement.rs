@@ -273,6 +273,13 @@ async fn start_everything(tracer: Tracer, hosts: String, allowed: Vec<usize>) {
     assert_eq!(cpus(), allowed);
     let (mut tracee, mut child) = start(&tracer, &mut puppet(&["pause"])).await;
     assert_eq!(place_of(tracee.tid()), hosts);
+    // One of another group is forked elsewhere.
+    let mut of_a_group = puppet(&["pause"]);
+    of_a_group.gid(nix::unistd::getgid().as_raw());
+    let (mut forked, mut forked_child) = start(&tracer, &mut of_a_group).await;
+    assert_eq!(place_of(forked.tid()), hosts);
+    forked_child.kill().await.expect("killed");
+    end(&mut forked).await;
     let spawner = || are_there("tracehound-spaw", &[], &hosts);
     until("a spawner thread like the host's", spawner).await;
     let stack = tracee.getregs().await.expect("it is held").stack_pointer();

@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
 
 use futures::StreamExt;
 use nix::sys::stat::{Mode, SFlag, mknod};
 use tokio::io::AsyncWriteExt;
 use tracehound::{Command, Error, Event, ResumeMode, Stdio, Tracee, Tracer};
 use tracehound_tests::{
-    end, in_each_place, lines, new_tracer, next, place, puppet, soon, start, to_the_end, wait,
+    end, in_each_place, lines, new_tracer, next, place, puppet, soon, start, to_the_end, until,
+    wait,
 };
 
 in_each_place! {
     held_before_its_first_instruction, arguments, environment, cleared_environment, directory,
     arg0, process_group, user_and_group, another_user_leaves_the_host_dumpable, stdio_pipes, stdio_null, stdio_file, pre_exec,
     failing_pre_exec, a_command_is_used_twice, missing_programs, not_executable, bad_directory,
+    an_exec_that_hangs_holds_up_nobody, one_that_is_dropped_while_its_exec_hangs_is_killed,
     nul_bytes, held_before_an_exec_that_fails, held_before_its_exec, no_stray_stop, killed_on_drop, output_is_collected,
 }
 
@@ -153,6 +156,91 @@ async fn user_and_group(tracer: Tracer) {
         )
         .await;
     }
+}
+
+/// A program that nobody can execute for now: its opening waits for the end of a write lease.
+struct Leased {
+    file: std::fs::File,
+    directory: tempfile::TempDir,
+}
+
+impl Leased {
+    /// Nothing where the file system has no leases.
+    fn new() -> Option<Leased> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("program");
+        std::fs::copy(env!("CARGO_BIN_EXE_puppet"), &path).expect("a copy");
+        let file = std::fs::File::open(path).expect("it is there");
+        /// As in linux/fcntl.h.
+        const F_SETSIG: i32 = 10;
+        // SAFETY: takes numbers. The signal that tells of whoever waits is one that is ignored.
+        let leased = unsafe {
+            libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG);
+            libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) == 0
+        };
+        if !leased {
+            eprintln!("skipped: no leases on the file system of the temporary directory");
+        }
+        leased.then_some(Leased { file, directory })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.directory.path().join("program"));
+        command.args(["exit", "0"]);
+        command
+    }
+
+    /// From now on everybody can. Closing the file is not enough: a child may have it, too.
+    fn release(self) {
+        let fd = self.file.as_raw_fd();
+        // SAFETY: takes numbers.
+        let released = unsafe { libc::fcntl(fd, libc::F_SETLEASE, libc::F_UNLCK) };
+        assert_eq!(released, 0);
+    }
+
+    /// Somebody waits.
+    async fn is_wanted(&self) {
+        let fd = self.file.as_raw_fd();
+        // SAFETY: takes numbers. While a lease is being broken it is what it will be.
+        let wanted = || unsafe { libc::fcntl(fd, libc::F_GETLEASE) } != libc::F_WRLCK;
+        until("an exec", wanted).await;
+    }
+}
+
+// A file on a server that is gone does that.
+async fn an_exec_that_hangs_holds_up_nobody(tracer: Tracer) {
+    let Some(leased) = Leased::new() else {
+        return;
+    };
+    let mut first = Box::pin(tracer.spawn(leased.command()));
+    assert!(futures::poll!(&mut first).is_pending());
+    leased.is_wanted().await;
+    let (mut tracee, _child) = start(&tracer, &mut puppet!("exit", 0)).await;
+    end(&mut tracee).await;
+    assert!(futures::poll!(&mut first).is_pending());
+    leased.release();
+    let (mut tracee, _child) = soon("its exec", first).await.expect("it starts");
+    let end = end(&mut tracee).await;
+    assert!(matches!(end, Event::Exited(exited) if exited.code == 0));
+}
+
+async fn one_that_is_dropped_while_its_exec_hangs_is_killed(_: Tracer) {
+    let Some(leased) = Leased::new() else {
+        return;
+    };
+    let tracer = Tracer::builder().max_tracees(1).build().expect("a tracer");
+    let mut spawn = Box::pin(tracer.spawn(leased.command()));
+    assert!(futures::poll!(&mut spawn).is_pending());
+    leased.is_wanted().await;
+    drop(spawn);
+    // Its place is free when it is dead.
+    let free = async {
+        while let Err(error) = tracer.spawn(puppet!("exit", 0)).await {
+            assert!(matches!(error, Error::TooManyTracees { .. }), "{error}");
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("its place", free).await;
 }
 
 // Whoever changes its user makes its memory undumpable: that must not be the host's.

@@ -72,6 +72,18 @@ pub fn block_all_but(open: &[Signal]) {
     change(libc::SIG_SETMASK, &set_of(all));
 }
 
+/// Calls this with every signal blocked in the calling thread.
+pub(crate) fn without_signals<T>(f: impl FnOnce() -> T) -> T {
+    let before = current_mask();
+    change(
+        libc::SIG_SETMASK,
+        &set_of((1..=crate::SIGNAL_MAX).map(Signal::from_raw)),
+    );
+    let result = f();
+    change(libc::SIG_SETMASK, before.as_raw());
+    result
+}
+
 /// Takes these signals out of the calling thread's mask.
 pub fn unblock(signals: &[Signal]) {
     change(libc::SIG_UNBLOCK, &set_of(signals.iter().copied()));

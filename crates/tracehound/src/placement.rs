@@ -2,7 +2,7 @@
 //!
 //! A tracer thread confines itself to the CPU that its user chose, and nobody else: what such a
 //! thread starts would inherit that. So every thread of the tracer is made by [`start_thread`],
-//! which gives it what its maker had before. What foreign code in a pinned task starts inherits
+//! which gives it what its maker had before, and so does every program. What foreign code in a pinned task starts inherits
 //! it, as from any pinned thread; that is documented.
 
 use std::fmt;
@@ -89,6 +89,15 @@ pub(crate) fn confine_to(cpu: usize) -> Result<()> {
             source,
         },
     })
+}
+
+/// Lets a child run where the calling tracer thread, which made it, would if that were not confined
+/// to a CPU.
+pub(crate) fn let_roam(child: Tid) {
+    if let Some(cpus) = cpu::cpus_before() {
+        // An error: the cpuset was changed, and the kernel has chosen others; or it was killed.
+        let _ = cpu::set_cpus_of(child, &cpus);
+    }
 }
 
 /// Lets a child run only where the calling tracer thread does: on its CPU, or where the kernel

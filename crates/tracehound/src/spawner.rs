@@ -1,12 +1,12 @@
-//! The thread that makes processes, and keeps those that were detached.
+//! The thread that forks processes, and keeps those that were detached.
 //!
-//! Making a process must not hold up a tracer thread: a vfork sleeps until the exec. And
-//! a process that this one made and does not trace any more still has to be awaited, or
-//! it stays a zombie; the tracer thread cannot, since it waits for tracees only. One
-//! thread for the whole program does both: it sleeps in poll(2) on an eventfd and on the
-//! pidfds of detached children.
+//! A fork must not hold up a tracer thread: it copies the page tables of the host. (Most
+//! processes are made without one, by the tracer thread itself.) And a process that this one
+//! made and does not trace any more still has to be awaited, or it stays a zombie; the tracer
+//! thread cannot, since it waits for tracees only. One thread for the whole program does both:
+//! it sleeps in poll(2) on an eventfd and on the pidfds of detached children.
 //!
-//! It starts with the first spawn and ends when there is no tracer and no detached child
+//! It starts with the first of these and ends when there is no tracer and no detached child
 //! left. While a detached child lives, the thread outlives the tracer: somebody has to
 //! await the child.
 //!
@@ -22,7 +22,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::watch;
-use tracehound_sys::spawn::Launch;
+use tracehound_sys::spawn::{Guest, Launch};
 use tracehound_sys::{PerProcess, Pidfd, Tid, thread};
 
 use crate::child::{ChildCell, Look};
@@ -31,8 +31,10 @@ use crate::placement::start_thread;
 use crate::shard::Shard;
 
 enum Job {
-    /// Make this process for that tracer thread.
+    /// Fork this process for that tracer thread.
     Launch(Arc<Launch>, Arc<Shard>),
+    /// Reap this one, which is not wanted.
+    Reap(Guest),
     /// Await this child.
     Keep(Kept),
     /// Look whether there is anything left to do.
@@ -77,9 +79,16 @@ fn global() -> Result<MutexGuard<'static, Global>> {
     Ok(global.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Makes a process on behalf of a tracer thread.
+/// Forks a process on behalf of a tracer thread.
 pub(crate) fn launch(launch: Arc<Launch>, shard: Arc<Shard>) -> Result<()> {
     submit(Job::Launch(launch, shard))
+}
+
+/// Reaps a process that was told to end before anybody traced it.
+pub(crate) fn reap(guest: Guest) {
+    if let Err(error) = submit(Job::Reap(guest)) {
+        tracing::error!(%error, "a child that could not be traced will stay a zombie");
+    }
 }
 
 /// Awaits a child that is not traced any more.
@@ -280,6 +289,7 @@ impl Spawner {
 fn do_job(job: Job, kept: &mut Vec<Kept>) {
     match job {
         Job::Launch(launch, shard) => launch.run(shard.interrupter()),
+        Job::Reap(guest) => guest.reap(),
         Job::Keep(child) => kept.push(child),
         Job::Recount => {}
     }

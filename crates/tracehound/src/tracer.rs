@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::let_go::LetGo;
 use crate::metrics::Metrics;
-use crate::shard::{self, LaunchPlan, Launched, Shard, TreeId, TreePlan};
+use crate::shard::{self, LaunchPlan, Launched, Local, Shard, TreeId, TreePlan};
 use crate::spawner;
 use crate::tracee::Tracee;
 use crate::watchdog::Watchdog;
@@ -270,6 +270,7 @@ impl Tracer {
                 kill_on_drop: command.kills_on_drop(),
                 tree,
                 seat,
+                guest: None,
                 reply,
             }),
             shard,
@@ -499,13 +500,28 @@ struct Spawn {
 }
 
 impl Spawn {
-    /// Tells the tracer thread what to expect, and the spawner what to make.
+    /// Tells the tracer thread what to make or to expect, and the spawner what to fork.
     async fn run(&mut self) -> Result<Launched> {
         let Some(plan) = self.plan.take() else {
             return Err(Error::Shutdown);
         };
+        if plan.launch.forks() {
+            self.fork(plan)?;
+        } else {
+            self.shard.run(move |local| local.launch_guest(plan))?;
+        }
+        let waiting = AbandonOnDrop {
+            shard: &self.shard,
+            answer: &mut self.answer,
+        };
+        let answer = (&mut *waiting.answer).await;
+        std::mem::forget(waiting);
+        answer.map_err(|_| Error::Shutdown)?
+    }
+
+    fn fork(&self, plan: LaunchPlan) -> Result<()> {
         let launch = Arc::clone(&plan.launch);
-        // The child wakes it, or its failure.
+        // The spawner wakes it.
         self.shard
             .run_with_the_next(move |local| local.expect_launch(plan))?;
         if let Err(error) = spawner::launch(Arc::clone(&launch), Arc::clone(&self.shard)) {
@@ -513,7 +529,22 @@ impl Spawn {
             self.shard.interrupter().interrupt();
             return Err(error);
         }
-        (&mut self.answer).await.map_err(|_| Error::Shutdown)?
+        Ok(())
+    }
+}
+
+/// Ends a spawn that was dropped: its exec may take as long as it likes.
+struct AbandonOnDrop<'a> {
+    shard: &'a Shard,
+    answer: &'a mut oneshot::Receiver<Result<Launched>>,
+}
+
+impl Drop for AbandonOnDrop<'_> {
+    fn drop(&mut self) {
+        // First: that is what the tracer thread looks at.
+        self.answer.close();
+        // An error: the tracer has ended, and the program with it.
+        let _ = self.shard.run(Local::kill_abandoned);
     }
 }
 

@@ -18,8 +18,7 @@ mod compile;
 
 use std::collections::BTreeSet;
 
-use nix::errno::Errno;
-use syscalls::{aarch64, arm, x86, x86_64};
+use syscalls::{Sysno, aarch64, arm, syscall, x86, x86_64};
 
 use crate::Result;
 use crate::ptrace::{Arch, BpfInstruction, SyscallEntry};
@@ -160,23 +159,22 @@ pub fn is_available() -> bool {
 /// Without `CAP_SYS_ADMIN` the kernel wants a promise that the thread will never gain
 /// privileges by an exec, which is then made first (`PR_SET_NO_NEW_PRIVS`).
 ///
-/// Async-signal-safe: a child calls it between its making and its exec.
+/// Async-signal-safe, and leaves errno alone: a child calls it between its making and its exec.
 pub(crate) fn install(filter: &[BpfInstruction]) -> std::result::Result<(), i32> {
-    match try_install(filter) {
-        Err(libc::EACCES) => {
+    let installed = try_install(filter).or_else(|errno| match errno {
+        syscalls::Errno::EACCES => {
             // SAFETY: takes numbers.
-            if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } < 0 {
-                return Err(Errno::last_raw());
-            }
+            unsafe { syscall!(Sysno::prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }?;
             try_install(filter)
         }
-        other => other,
-    }
+        other => Err(other),
+    });
+    installed.map_err(syscalls::Errno::into_raw)
 }
 
-fn try_install(filter: &[BpfInstruction]) -> std::result::Result<(), i32> {
+fn try_install(filter: &[BpfInstruction]) -> std::result::Result<(), syscalls::Errno> {
     let Ok(len) = u16::try_from(filter.len()) else {
-        return Err(libc::E2BIG);
+        return Err(syscalls::Errno::E2BIG);
     };
     let program = libc::sock_fprog {
         len,
@@ -188,9 +186,6 @@ fn try_install(filter: &[BpfInstruction]) -> std::result::Result<(), i32> {
     let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
     let mode = libc::SECCOMP_SET_MODE_FILTER;
     // SAFETY: the program and its instructions outlive the call, which copies them.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) };
-    if result < 0 {
-        return Err(Errno::last_raw());
-    }
+    unsafe { syscall!(Sysno::seccomp, mode, flags, &raw const program) }?;
     Ok(())
 }

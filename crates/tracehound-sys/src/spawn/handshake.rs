@@ -4,6 +4,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use nix::errno::Errno;
+use syscalls::{Sysno, syscall};
 
 use crate::{Result, Tid};
 
@@ -13,7 +14,7 @@ use crate::{Result, Tid};
 pub(super) enum State {
     /// No child yet.
     New = 0,
-    /// The child waits to be seized.
+    /// Its maker has said who it is; it waits to be seized.
     Announced = 1,
     /// It is seized and may go on.
     Go = 2,
@@ -87,10 +88,10 @@ impl Handshake {
         Errno::from_raw(self.shared().errno.load(Ordering::Acquire))
     }
 
-    /// The child says who it is, unless it is not wanted any more.
-    pub(super) fn announce(&self, pid: i32) {
-        self.shared().pid.store(pid, Ordering::Relaxed);
-        // A failure means that the launch was aborted, which the child sees next.
+    /// The maker says who the child is, unless it is not wanted any more.
+    pub(super) fn announce(&self, pid: Tid) {
+        self.shared().pid.store(pid.as_raw(), Ordering::Relaxed);
+        // A failure means that the launch was aborted, which is seen next.
         let _ = self.shared().state.compare_exchange(
             State::New as u32,
             State::Announced as u32,
@@ -111,15 +112,6 @@ impl Handshake {
             .store(State::Failed as u32, Ordering::Release);
     }
 
-    /// The child has ended. Gives whether it had not announced itself.
-    pub(super) fn give_up(&self) -> bool {
-        let (new, failed) = (State::New as u32, State::Failed as u32);
-        let state = &self.shared().state;
-        state
-            .compare_exchange(new, failed, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-    }
-
     /// Answers the child.
     pub(super) fn advance(&self, state: State) {
         self.shared().state.store(state as u32, Ordering::Release);
@@ -134,24 +126,19 @@ impl Handshake {
         }
     }
 
-    /// Sleeps until the announced child is answered. Async-signal-safe.
-    pub(super) fn wait_while_announced(&self) -> State {
+    /// Sleeps until the child is answered. Async-signal-safe, and leaves errno alone.
+    pub(super) fn wait(&self) -> State {
         loop {
             let state = self.state();
             if state != State::New && state != State::Announced {
                 return state;
             }
-            // SAFETY: a wait at a live futex without a timeout; every way in which
-            // it returns leads to another look.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_futex,
-                    self.shared().state.as_ptr(),
-                    libc::FUTEX_WAIT,
-                    state as u32,
-                    std::ptr::null::<libc::timespec>(),
-                );
-            }
+            // SAFETY: a wait at a live futex without a timeout. However it ends, there is
+            // another look.
+            let _ = unsafe {
+                let address = self.shared().state.as_ptr();
+                syscall!(Sysno::futex, address, libc::FUTEX_WAIT, state as u32, 0)
+            };
         }
     }
 }

@@ -1,31 +1,27 @@
 //! Making a process that is traced from before its first instruction.
 //!
-//! The thread that traces must not make the process: a fork copies the page tables
-//! of a large host (45 ms at 4 GiB), and a vfork sleeps until the exec, which the
-//! tracer thread has to attend to. So another thread [launches](Launch::run), and the
-//! child waits at a futex until the tracer thread has seized it:
-//!
-//! 1. The child's pid is announced in a shared page and the tracer thread woken: by the child
-//!    itself if it is vforked, which holds up its maker, else by the maker.
+//! 1. The child is made, and waits at a futex.
 //! 2. The tracer thread seizes it and lets it [go](Launch::go), or [aborts](Launch::abort).
 //! 3. The child becomes what the [`Program`] says and calls execve(2). `PTRACE_EVENT_EXEC`
-//!    is success; an error number in the page, and the child's death, is failure.
+//!    is success; an error number in a shared page, and the child's death, is failure.
 //!
-//! The child may be killed at any moment, before it has announced itself, too, or in the middle
-//! of waking the tracer thread. Then its maker, whom the child's end wakes, does what it has not.
+//! The child may be killed at any moment. No SIGSTOP, no pipe: it sees nothing of all this.
 //!
-//! No SIGSTOP, no pipe: the child sees nothing of it. `clone(CLONE_VM | CLONE_VFORK)` is
-//! used, which costs the same in a host of any size, and fork(2) for programs with
-//! closures to run in the child (they may do anything, on memory of their own), for those that
-//! are held before their exec (the launching thread sleeps until the exec) and for those that
-//! become another user: whoever changes its user makes the memory that it runs in undumpable,
-//! which would be this program's.
+//! The tracer thread makes it as a [`Guest`], in a few dozen microseconds in a host of any size.
+//! Some are made by fork(2), on [another thread](Launch::run): a fork copies the page tables of a
+//! large host (45 ms at 4 GiB). Those with closures to run in the child, which may do anything, on
+//! memory of their own; those that are held before their exec, for how long nobody knows; and
+//! those that become another user: whoever changes its user makes the memory that it runs in
+//! undumpable, which would be this program's.
 //!
 //! Not used: std's `Command`, whose `spawn` waits for the exec and whose `Child::wait`
 //! takes the stops of a traced child; `PTRACE_TRACEME`, which attaches to the thread
-//! that forked; a SIGSTOP to hold the child, which leaves a phantom group-stop.
+//! that forked; a SIGSTOP to hold the child, which leaves a phantom group-stop; vfork, whose
+//! maker sleeps until the exec, so that a thread of its own had to make all children, one after
+//! the other, and an exec that hung held up all others.
 
 mod child;
+mod guest;
 mod handshake;
 mod program;
 
@@ -39,6 +35,7 @@ use crate::wake::Interrupter;
 use crate::{Result, Tid};
 use handshake::{Handshake, State};
 
+pub use guest::Guest;
 pub use program::{PreExec, Program};
 
 /// One launch: a program and the state that its child shares with its tracer.
@@ -47,7 +44,8 @@ pub struct Launch {
     program: Program,
     closures: Mutex<Vec<PreExec>>,
     handshake: Handshake,
-    fork: bool,
+    maker: Tid,
+    forks: bool,
 }
 
 /// How far a launch has come, as the tracer thread sees it.
@@ -71,39 +69,31 @@ impl Launch {
     ///
     /// `ENOMEM`.
     pub fn new(program: Program, closures: Vec<PreExec>, hold_before_exec: bool) -> Result<Self> {
-        let fork = hold_before_exec || !closures.is_empty() || program.changes_user();
+        let forks = hold_before_exec || !closures.is_empty() || program.changes_user();
         Ok(Launch {
             program,
             closures: Mutex::new(closures),
             handshake: Handshake::new()?,
-            fork,
+            maker: Tid::current_process(),
+            forks,
         })
     }
 
-    /// Makes the child. Blocks until it has called exec or ended, unless it was forked.
-    ///
-    /// The calling thread must block all signals. `tracer` is woken when the child has
-    /// announced itself and when it could not be made. A child whose launch was aborted is
-    /// reaped here.
+    /// Whether the child is forked, by [`run`](Self::run); else it is a [`Guest`].
+    pub fn forks(&self) -> bool {
+        self.forks
+    }
+
+    /// Forks the child, and waits until it is answered. The calling thread must block all signals.
+    /// `tracer` is woken when the child is there, and when it could not be made. A child whose
+    /// launch was aborted is reaped here.
     pub fn run(&self, tracer: &Interrupter) {
-        let made = if self.fork {
-            let mut closures = self.closures.lock().unwrap_or_else(PoisonError::into_inner);
-            let made = child::fork(&self.program, &mut closures, &self.handshake);
-            if let Ok(pid) = made {
-                // The child's copy of the interrupter is of no use to it.
-                self.handshake.announce(pid.as_raw());
-                tracer.interrupt();
-            }
-            made
-        } else {
-            child::vfork(&self.program, &self.handshake, tracer)
-        };
-        match made {
+        let mut closures = self.closures.lock().unwrap_or_else(PoisonError::into_inner);
+        match child::fork(&self.program, &mut closures, &self.handshake) {
             Ok(pid) => {
-                if !self.fork {
-                    self.attend_to_dead(pid, tracer);
-                }
-                if self.handshake.wait_while_announced() == State::Aborted {
+                self.handshake.announce(pid);
+                tracer.interrupt();
+                if self.handshake.wait() == State::Aborted {
                     child::reap(pid);
                 }
             }
@@ -114,18 +104,7 @@ impl Launch {
         }
     }
 
-    /// The child has called exec or ended. If nobody has answered it, it was killed: perhaps
-    /// before it announced itself, or while it woke the tracer.
-    fn attend_to_dead(&self, pid: Tid, tracer: &Interrupter) {
-        if self.handshake.give_up() {
-            child::reap(pid);
-        }
-        if matches!(self.handshake.state(), State::Announced | State::Failed) {
-            tracer.insist();
-        }
-    }
-
-    /// How far the launch has come.
+    /// How far the launch of one that is forked has come.
     pub fn progress(&self) -> Progress {
         match self.handshake.state() {
             State::New => Progress::Pending,
@@ -140,7 +119,8 @@ impl Launch {
         self.handshake.advance(State::Go);
     }
 
-    /// Tells the child, which could not be seized, to end; [`run`](Self::run) reaps it.
+    /// Tells the child, which could not be seized, to end. [`run`](Self::run) or [`Guest::reap`]
+    /// reaps it.
     pub fn abort(&self) {
         self.handshake.advance(State::Aborted);
     }

@@ -30,12 +30,6 @@ impl Flags {
         self.pending.swap(1, Ordering::SeqCst) == 0 && self.is_waiting()
     }
 
-    /// As [`raise`](Self::raise), where whoever raised it before may not have interrupted.
-    pub(super) fn raise_again(&self) -> bool {
-        self.pending.swap(1, Ordering::SeqCst);
-        self.is_waiting()
-    }
-
     /// The thread is about to look whether it is wanted, and to wait if not.
     pub(super) fn enter(&self) {
         self.waiting.store(1, Ordering::Relaxed);

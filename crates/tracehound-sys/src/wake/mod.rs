@@ -134,18 +134,9 @@ impl Interrupter {
     /// Ends the present or the next wait of the bound thread.
     ///
     /// Several calls before it wakes are one. A system call is made only if the
-    /// thread is really waiting. May be called from a child that shares memory with
-    /// this process: it takes no lock and allocates nothing.
+    /// thread is really waiting.
     pub fn interrupt(&self) {
         if self.flags.raise() {
-            self.send();
-        }
-    }
-
-    /// [`interrupt`](Self::interrupt), on behalf of somebody who may have been killed in the
-    /// middle of that: then everybody else believes that the signal is on its way.
-    pub fn insist(&self) {
-        if self.flags.raise_again() {
             self.send();
         }
     }

@@ -26,6 +26,9 @@ impl Process {
     /// request that would resume such a thread does nothing: the event comes first. (One
     /// that tells no more than a stop, as a group-stop's, is skipped.)
     ///
+    /// A thread that was attached on its own, by
+    /// [`attach_thread`](crate::Tracer::attach_thread), has a handle elsewhere and is left alone.
+    ///
     /// A thread that sleeps uninterruptibly (a vfork parent until its child's exec) stops
     /// when it can: put a time limit around this if the process may have one.
     ///

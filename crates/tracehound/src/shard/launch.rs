@@ -1,7 +1,7 @@
 //! Processes on their way to their first event.
 //!
-//! The tracer thread's part of a spawn (see [`tracehound_sys::spawn`]): it seizes the
-//! child that announced itself, lets it go on, and takes it past whatever it does before
+//! The tracer thread's part of a spawn (see [`tracehound_sys::spawn`]): it makes the child, or
+//! waits until it was forked; seizes it, lets it go on, and takes it past whatever it does before
 //! its exec, of which nobody is told.
 
 use std::cell::RefCell;
@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tracehound_sys::ptrace::{self, Options, ResumeKind, SyscallEntry, SyscallOp};
-use tracehound_sys::spawn::{Launch, Progress};
+use tracehound_sys::spawn::{Guest, Launch, Progress};
 use tracehound_sys::wait::StopKind;
-use tracehound_sys::{Errno, Tid, proc};
+use tracehound_sys::{Errno, Signal, Tid, proc, signal_process};
 
 use super::{Local, TreePlan};
 use crate::child::ChildCell;
@@ -23,6 +23,7 @@ use crate::limit::Seat;
 use crate::placement;
 use crate::refusal::explain;
 use crate::slot::{Heritage, Slot, StopClass};
+use crate::spawner;
 use crate::tracee::Tracee;
 
 /// A spawn, as the tracer thread gets it.
@@ -44,6 +45,8 @@ pub(crate) struct LaunchPlan {
     pub(crate) tree: Option<TreePlan>,
     /// The tracee's place.
     pub(crate) seat: Option<Seat>,
+    /// The child, if it was made here and may still be in this memory.
+    pub(crate) guest: Option<Guest>,
     pub(crate) reply: oneshot::Sender<Result<Launched>>,
 }
 
@@ -77,7 +80,7 @@ impl Drop for Launched {
 
 #[derive(Default)]
 pub(super) struct Launches {
-    /// Not announced yet.
+    /// Not forked yet.
     waiting: RefCell<Vec<LaunchPlan>>,
     /// Seized, before their exec.
     seized: RefCell<HashMap<Tid, LaunchPlan>>,
@@ -95,7 +98,38 @@ impl Launches {
 }
 
 impl Local {
-    /// Expects a child.
+    /// Makes a child, and begins to trace it.
+    pub(crate) fn launch_guest(&self, mut plan: LaunchPlan) {
+        if self.closing.get() {
+            let _ = plan.reply.send(Err(Error::Shutdown));
+            return;
+        }
+        if plan.reply.is_closed() {
+            // Nobody waits for it any more.
+            return;
+        }
+        match Guest::new(&plan.launch) {
+            Ok(guest) => {
+                let tid = guest.tid();
+                plan.guest = Some(guest);
+                self.seize_launch(tid, plan);
+            }
+            Err(errno) => {
+                let _ = plan.reply.send(Err(Error::Spawn(errno.into())));
+            }
+        }
+    }
+
+    /// Kills those on their way for which nobody waits any more.
+    pub(crate) fn kill_abandoned(&self) {
+        for (tid, plan) in self.launches.seized.borrow().iter() {
+            if plan.reply.is_closed() {
+                kill(*tid);
+            }
+        }
+    }
+
+    /// Expects a child that is being forked.
     pub(crate) fn expect_launch(&self, plan: LaunchPlan) {
         if self.closing.get() {
             let _ = plan.reply.send(Err(Error::Shutdown));
@@ -106,7 +140,7 @@ impl Local {
         self.poll_launches();
     }
 
-    /// Seizes the children that have announced themselves.
+    /// Seizes the children that were forked.
     pub(super) fn poll_launches(&self) {
         if self.launches.waiting.borrow().is_empty() {
             return;
@@ -123,11 +157,16 @@ impl Local {
         }
     }
 
-    fn seize_launch(&self, tid: Tid, plan: LaunchPlan) {
+    fn seize_launch(&self, tid: Tid, mut plan: LaunchPlan) {
         // First: it has not changed its user yet, and the kernel would refuse another's.
-        let placed = match plan.on_tracers_cpu {
-            true => placement::fetch(tid),
-            false => Ok(()),
+        let placed = match (&plan.guest, plan.on_tracers_cpu) {
+            // It runs where this thread does.
+            (Some(_), true) | (None, false) => Ok(()),
+            (Some(_), false) => {
+                placement::let_roam(tid);
+                Ok(())
+            }
+            (None, true) => placement::fetch(tid),
         };
         let seized = placed
             .and_then(|()| ptrace::seize(tid, plan.options).map_err(|errno| explain(tid, errno)));
@@ -139,6 +178,9 @@ impl Local {
                 false => error,
             };
             plan.launch.abort();
+            if let Some(guest) = plan.guest.take() {
+                spawner::reap(guest);
+            }
             let _ = plan.reply.send(Err(error));
             return;
         }
@@ -201,7 +243,8 @@ impl Local {
     pub(super) fn launch_dead(&self, tid: Tid) -> bool {
         let plan = self.launches.seized.borrow_mut().remove(&tid);
         let known = plan.is_some();
-        if let Some(plan) = plan {
+        if let Some(mut plan) = plan {
+            plan.guest_has_left();
             let error = if self.closing.get() {
                 // It was killed here.
                 Error::Shutdown
@@ -216,9 +259,10 @@ impl Local {
     /// The child is where its user wants it.
     fn launched(&self, tid: Tid, exec: Option<SyscallEntry>) {
         let plan = self.launches.seized.borrow_mut().remove(&tid);
-        let Some(plan) = plan else {
+        let Some(mut plan) = plan else {
             return;
         };
+        plan.guest_has_left();
         let slot = Slot::new(Arc::clone(&self.shard), tid, plan.heritage());
         slot.set_tgid(tid);
         slot.lock().seat = plan.seat;
@@ -255,13 +299,18 @@ impl Local {
             plan.launch.abort();
             let _ = plan.reply.send(Err(Error::Shutdown));
         }
-        for tid in self.launches.seized.borrow().keys() {
-            let _ = tracehound_sys::signal_process(*tid, tracehound_sys::Signal::SIGKILL);
-        }
+        self.launches.tids().into_iter().for_each(kill);
     }
 }
 
 impl LaunchPlan {
+    /// The child has called exec, or is dead.
+    fn guest_has_left(&mut self) {
+        if let Some(guest) = self.guest.take() {
+            guest.has_left();
+        }
+    }
+
     fn heritage(&self) -> Heritage {
         Heritage {
             mode: self.mode,
@@ -271,6 +320,12 @@ impl LaunchPlan {
             rule: self.rule,
         }
     }
+}
+
+/// Only this thread reaps it, so the id is not another's.
+fn kill(tid: Tid) {
+    // An error: it is dead.
+    let _ = signal_process(tid, Signal::SIGKILL);
 }
 
 /// The call, if the child is at the entry of its execve.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use tracehound::{Event, Process, Tid};
 use tracehound_sys::proc;
+use tracehound_tests::is_traced;
 
 use crate::life::{Deeds, Life, Origin};
 use crate::plan::{Handle, Patience, Seize, Touch};
@@ -190,6 +191,10 @@ impl Group {
         match stopped {
             Some(Ok(())) if !self.deeds.is_killed() && !shut.get() => {
                 for tid in proc::tasks(pid).unwrap_or_default() {
+                    // One that was attached on its own has a handle elsewhere.
+                    if self.process.thread(tid).is_err() && is_traced(tid) {
+                        continue;
+                    }
                     let state = proc::state(pid, tid).ok();
                     let rests = !matches!(state, Some('R' | 'S' | 'D'));
                     assert!(rests, "{tid} is {state:?} in a stopped process: {self:#?}");
