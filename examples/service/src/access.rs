@@ -2,6 +2,7 @@
 //! from elsewhere.
 
 use std::hint::black_box;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -10,6 +11,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
 
 use crate::error::{ApiError, ApiResult};
 use crate::registry::Registry;
@@ -26,16 +28,23 @@ pub(crate) async fn check(
         // It has no secrets, and asks for the token.
         (Some(_), true) => Ok(()),
         (Some(token), false) => check_token(token, request.headers()),
-        (None, _) => check_host(request.headers()),
+        (None, _) => check_host(request.headers()).and_then(|()| check_site(request.headers())),
     };
     let response = match allowed {
-        Ok(()) => next.run(request).await,
+        Ok(()) => run(request, next).await,
         Err(error) => error.into_response(),
     };
     if response.status().is_client_error() || response.status().is_server_error() {
         registry.metrics.refused.fetch_add(1, Relaxed);
     }
     response
+}
+
+/// A panic is an error like others: the message of it is in the log.
+async fn run(request: Request, next: Next) -> Response {
+    let run = AssertUnwindSafe(next.run(request)).catch_unwind();
+    run.await
+        .unwrap_or_else(|_| ApiError::fault().into_response())
 }
 
 fn check_token(token: &str, headers: &HeaderMap) -> ApiResult<()> {
@@ -81,6 +90,18 @@ fn check_host(headers: &HeaderMap) -> ApiResult<()> {
         false => Err(ApiError::forbidden(
             "wrong-host",
             "without a token only requests to localhost are served",
+        )),
+    }
+}
+
+/// A page from elsewhere can ask, too, if only for what it cannot read: a stream for which the
+/// tracees wait. Browsers say so.
+fn check_site(headers: &HeaderMap) -> ApiResult<()> {
+    match headers.get("sec-fetch-site").map(|site| site.as_bytes()) {
+        None | Some(b"same-origin" | b"none") => Ok(()),
+        Some(_) => Err(ApiError::forbidden(
+            "wrong-origin",
+            "without a token pages from elsewhere are not served",
         )),
     }
 }

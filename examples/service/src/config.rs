@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::allow::AllowList;
+
 /// An HTTP service that traces commands and processes on request.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "tracehound-service")]
@@ -22,9 +24,13 @@ pub struct Config {
     #[arg(skip)]
     pub token: Option<String>,
 
-    /// Only these programs may be started, named as here (may be repeated)
+    /// Only these programs may be started, by path or by name as PATH has it (may be repeated)
     #[arg(long, value_name = "PROGRAM")]
     pub allow: Vec<String>,
+
+    /// Their files
+    #[arg(skip)]
+    pub(crate) allowed: AllowList,
 
     /// No attaching to running processes
     #[arg(long)]
@@ -42,6 +48,10 @@ pub struct Config {
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub max_tracees: usize,
 
+    /// How many threads and processes of all traces are followed at a time
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub max_all_tracees: usize,
+
     /// How many readers of events there may be
     #[arg(long, value_name = "N", default_value_t = 2000)]
     pub max_readers: usize,
@@ -49,6 +59,14 @@ pub struct Config {
     /// How many connections there may be; others wait
     #[arg(long, value_name = "N", default_value_t = 4000)]
     pub max_connections: usize,
+
+    /// How long a client may take to send the head of a request, and again for its body
+    #[arg(long, value_name = "MS", default_value_t = 30_000)]
+    pub max_request_ms: u64,
+
+    /// How long a client may take none of the bytes that are there for it
+    #[arg(long, value_name = "MS", default_value_t = 60_000)]
+    pub max_stall_ms: u64,
 
     /// How many bytes a body may have
     #[arg(long, value_name = "BYTES", default_value_t = 64 * 1024)]
@@ -65,6 +83,10 @@ pub struct Config {
     /// How many events a trace may ask to be kept
     #[arg(long, value_name = "N", default_value_t = 50_000)]
     pub max_buffer: usize,
+
+    /// How many events all traces may ask to be kept. Those of traces that have ended make room
+    #[arg(long, value_name = "N", default_value_t = 4_000_000)]
+    pub max_all_events: usize,
 
     /// For how long a reader with `policy=block` may hold a trace up without reading
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
@@ -116,7 +138,17 @@ impl Config {
             ));
         }
         self.buffer = self.buffer.clamp(1, self.max_buffer.max(1));
+        self.allowed = AllowList::new(&self.allow)?;
         Ok(self)
+    }
+
+    /// How long a client may take for the head of a request, and for its body.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_millis(self.max_request_ms)
+    }
+
+    pub(crate) fn stall_patience(&self) -> Duration {
+        Duration::from_millis(self.max_stall_ms)
     }
 
     pub(crate) fn max_block(&self) -> Duration {

@@ -67,6 +67,37 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// The whole of an answer after which the connection is closed: for a request that could not
+    /// be understood.
+    pub(crate) fn last_words(&self) -> Vec<u8> {
+        let error = Inner {
+            reason: self.reason,
+            message: &self.message,
+        };
+        // An error: keys that are no text. There are none.
+        let body = serde_json::to_string(&Body { error }).unwrap_or_default();
+        let words = format!(
+            "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n{body}",
+            self.status,
+            body.len()
+        );
+        words.into_bytes()
+    }
+
+    pub(crate) fn too_slow() -> Self {
+        let message = "the request did not come in time";
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "too-slow", message)
+    }
+
+    /// A fault of the service.
+    pub(crate) fn fault() -> Self {
+        let message = "a fault of the service; its log has more";
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", message)
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let error = Inner {
@@ -90,6 +121,7 @@ impl From<Error> for ApiError {
             Error::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Error::Spawn(_) => (StatusCode::UNPROCESSABLE_ENTITY, "cannot-start"),
             Error::InvalidArgument(_) => (StatusCode::BAD_REQUEST, "invalid"),
+            Error::TooManyTracees { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-tracees"),
             Error::Shutdown => return ApiError::closing(),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
         };

@@ -6,8 +6,10 @@
 //! them all.
 
 mod access;
+mod allow;
 mod api;
 mod config;
+mod connection;
 mod error;
 mod events;
 mod metrics;
@@ -20,6 +22,7 @@ mod server;
 mod trace;
 mod tree;
 mod watch;
+mod wire;
 
 pub use config::Config;
 pub use server::Server;

@@ -38,5 +38,6 @@ async fn serve() -> Result<(), String> {
             _ = terminate.recv() => {}
         }
     };
-    server.run(stop).await.map_err(text)
+    server.run(stop).await;
+    Ok(())
 }

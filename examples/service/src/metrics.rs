@@ -53,7 +53,7 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads.
-    pub(crate) fn text(&self, gauges: Gauges) -> String {
+    pub(crate) fn text(&self, gauges: Gauges, tracer: &tracehound::Metrics) -> String {
         let mut out = String::new();
         let now = [
             ("traces_running", "Traces that run.", gauges.running),
@@ -111,6 +111,7 @@ impl Metrics {
             );
         }
         self.write_delays(&mut out);
+        write_tracer(&mut out, tracer);
         out
     }
 
@@ -133,6 +134,45 @@ impl Metrics {
         let _ = writeln!(out, "{NAME}_bucket{{le=\"+Inf\"}} {all}");
         let _ = writeln!(out, "{NAME}_sum {seconds}\n{NAME}_count {all}");
     }
+}
+
+/// What the tracer itself counts.
+fn write_tracer(out: &mut String, tracer: &tracehound::Metrics) {
+    let stops = "tracehound_tracer_stops_total";
+    let _ = writeln!(out, "# HELP {stops} Stops that the kernel reported.");
+    let _ = writeln!(out, "# TYPE {stops} counter");
+    for (kind, count) in tracer.stops.iter() {
+        let _ = writeln!(out, "{stops}{{kind=\"{kind}\"}} {count}");
+    }
+    let since = [
+        ("deaths", "Deaths of tracees.", tracer.deaths),
+        ("resumes", "Resumes of tracees.", tracer.resumes),
+        ("requests", "Other requests to tracees.", tracer.requests),
+        ("wakes", "Interrupts of tracer threads.", tracer.wakes),
+        (
+            "unexplained",
+            "Stops that nothing explains.",
+            tracer.unexplained,
+        ),
+        ("lost", "Reports that somebody else has taken.", tracer.lost),
+    ];
+    for (name, help, value) in since {
+        metric(out, &format!("tracer_{name}_total"), "counter", help, value);
+    }
+    let name = "tracehound_tracer_queue_delay_seconds";
+    let help = "How long requests waited for their tracer thread.";
+    let _ = writeln!(out, "# HELP {name} {help}");
+    let _ = writeln!(out, "# TYPE {name} histogram");
+    let mut sum = 0;
+    for (limit, count) in tracer.queue_delay.buckets() {
+        sum += count;
+        let end = match limit {
+            Duration::MAX => "+Inf".to_string(),
+            limit => limit.as_secs_f64().to_string(),
+        };
+        let _ = writeln!(out, "{name}_bucket{{le=\"{end}\"}} {sum}");
+    }
+    let _ = writeln!(out, "{name}_count {sum}");
 }
 
 fn metric(out: &mut String, name: &str, kind: &str, help: &str, value: u64) {

@@ -13,7 +13,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::lock;
 use crate::metrics::{Gauges, Metrics};
 use crate::request::NewTrace;
-use crate::trace::{How, Trace};
+use crate::trace::{How, Limits, Trace};
 
 /// How long the end of a trace is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,6 +26,7 @@ pub(crate) struct Registry {
     tracer: Tracer,
     traces: Mutex<Traces>,
     readers: Arc<Semaphore>,
+    tracees: Arc<Semaphore>,
     closing: watch::Sender<bool>,
 }
 
@@ -35,17 +36,40 @@ struct Traces {
     last: u64,
     /// Those that are not there yet.
     starting: usize,
+    /// How many events they will keep.
+    starting_events: usize,
+}
+
+impl Traces {
+    fn running(&self) -> usize {
+        let running = self.all.values().filter(|trace| trace.end().is_none());
+        running.count() + self.starting
+    }
+
+    /// How many events are kept at most.
+    fn events(&self) -> usize {
+        let all = self.all.values().map(|trace| trace.plan.buffer);
+        all.sum::<usize>().saturating_add(self.starting_events)
+    }
+
+    /// Forgets the one that has ended and is the oldest, if there is any.
+    fn forget_one(&mut self) -> bool {
+        let ended = self.all.values().find(|trace| trace.end().is_some());
+        let ended = ended.map(|trace| trace.id);
+        ended.is_some_and(|id| self.all.remove(&id).is_some())
+    }
 }
 
 impl Registry {
     pub(crate) fn new(config: Config, tracer: Tracer) -> Self {
-        let readers = config.max_readers.min(Semaphore::MAX_PERMITS);
+        let semaphore = |most: usize| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Registry {
+            readers: semaphore(config.max_readers),
+            tracees: semaphore(config.max_all_tracees),
             config,
             metrics: Arc::default(),
             tracer,
             traces: Mutex::default(),
-            readers: Arc::new(Semaphore::new(readers)),
             closing: watch::Sender::new(false),
         }
     }
@@ -53,8 +77,12 @@ impl Registry {
     /// Begins a trace.
     pub(crate) async fn begin(self: &Arc<Self>, request: NewTrace) -> ApiResult<Arc<Trace>> {
         let plan = request.check(&self.config)?;
-        let place = Place::reserve(self)?;
-        let limits = (self.config.max_tracees, self.config.max_block());
+        let place = Place::reserve(self, plan.buffer)?;
+        let limits = Limits {
+            max_tracees: self.config.max_tracees,
+            tracees: Arc::clone(&self.tracees),
+            max_block: self.config.max_block(),
+        };
         let metrics = Arc::clone(&self.metrics);
         let trace = Trace::start(place.id, plan, &self.tracer, limits, metrics).await?;
         place.fill(&trace);
@@ -120,6 +148,11 @@ impl Registry {
         }
     }
 
+    /// What the tracer has counted.
+    pub(crate) fn tracer_metrics(&self) -> tracehound::Metrics {
+        self.tracer.metrics()
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         *self.closing.borrow()
     }
@@ -153,41 +186,54 @@ impl Registry {
 struct Place<'a> {
     registry: &'a Registry,
     id: u64,
+    events: usize,
 }
 
 impl<'a> Place<'a> {
-    fn reserve(registry: &'a Registry) -> ApiResult<Self> {
+    fn reserve(registry: &'a Registry, events: usize) -> ApiResult<Self> {
         if registry.is_closing() {
             return Err(ApiError::closing());
         }
-        let most = registry.config.max_traces;
+        let config = &registry.config;
         let mut traces = lock(&registry.traces);
-        let running = traces.all.values().filter(|trace| trace.end().is_none());
-        if running.count() + traces.starting >= most {
-            let message = format!("{most} traces run already");
+        if traces.running() >= config.max_traces {
+            let message = format!("{} traces run already", config.max_traces);
             return Err(ApiError::too_many("too-many-traces", message));
         }
+        while traces.events().saturating_add(events) > config.max_all_events {
+            if !traces.forget_one() {
+                let most = config.max_all_events;
+                let message = format!("all traces together may keep {most} events");
+                return Err(ApiError::too_many("too-many-events", message));
+            }
+        }
         traces.starting += 1;
+        traces.starting_events += events;
         traces.last += 1;
         let id = traces.last;
         drop(traces);
-        Ok(Place { registry, id })
+        Ok(Place {
+            registry,
+            id,
+            events,
+        })
     }
 
     fn fill(self, trace: &Arc<Trace>) {
         let mut traces = lock(&self.registry.traces);
         traces.all.insert(self.id, Arc::clone(trace));
         let ended = traces.all.values().filter(|trace| trace.end().is_some());
-        let ended: Vec<u64> = ended.map(|trace| trace.id).collect();
-        let surplus = ended.len().saturating_sub(self.registry.config.max_ended);
-        for id in ended.into_iter().take(surplus) {
-            traces.all.remove(&id);
+        let surplus = ended.count().saturating_sub(self.registry.config.max_ended);
+        for _ in 0..surplus {
+            traces.forget_one();
         }
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        lock(&self.registry.traces).starting -= 1;
+        let mut traces = lock(&self.registry.traces);
+        traces.starting -= 1;
+        traces.starting_events -= self.events;
     }
 }

@@ -1,6 +1,7 @@
 //! What a client asks to be traced, checked against the limits.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -36,20 +37,23 @@ pub(crate) enum Target {
 pub(crate) struct Plan {
     #[serde(flatten)]
     pub(crate) target: Target,
+    /// What is executed for a command, however it is written there.
+    #[serde(skip)]
+    file: PathBuf,
     pub(crate) filter: Option<BTreeSet<String>>,
     pub(crate) buffer: usize,
 }
 
 impl NewTrace {
     pub(crate) fn check(self, config: &Config) -> ApiResult<Plan> {
-        let target = match (self.command, self.pid) {
+        let (target, file) = match (self.command, self.pid) {
             (Some(command), None) => {
-                check_command(&command, config)?;
-                Target::Command(command)
+                let file = check_command(&command, config)?;
+                (Target::Command(command), file)
             }
             (None, Some(pid)) => {
                 check_pid(pid, config)?;
-                Target::Pid(pid)
+                (Target::Pid(pid), PathBuf::new())
             }
             _ => return Err(ApiError::invalid("one of command and pid is required")),
         };
@@ -61,13 +65,15 @@ impl NewTrace {
         let filter = self.filter.map(check_filter).transpose()?;
         Ok(Plan {
             target,
+            file,
             filter,
             buffer,
         })
     }
 }
 
-fn check_command(command: &[String], config: &Config) -> ApiResult<()> {
+/// Gives the file to execute.
+fn check_command(command: &[String], config: &Config) -> ApiResult<PathBuf> {
     let Some(program) = command.first().filter(|program| !program.is_empty()) else {
         return Err(ApiError::invalid("command has a program"));
     };
@@ -75,13 +81,12 @@ fn check_command(command: &[String], config: &Config) -> ApiResult<()> {
         let most = config.max_args;
         return Err(ApiError::invalid(format!("at most {most} arguments")));
     }
-    if !config.allow.is_empty() && !config.allow.contains(program) {
-        return Err(ApiError::forbidden(
+    config.allowed.file(program).ok_or_else(|| {
+        ApiError::forbidden(
             "not-allowed",
             "the program is not on the list of those that may be started",
-        ));
-    }
-    Ok(())
+        )
+    })
 }
 
 fn check_pid(pid: i32, config: &Config) -> ApiResult<()> {
@@ -139,8 +144,9 @@ impl Plan {
         let (name, args) = program
             .split_first()
             .map_or(("", &[][..]), |(name, args)| (name.as_str(), args));
-        let mut command = Command::new(name);
+        let mut command = Command::new(&self.file);
         command
+            .arg0(name)
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

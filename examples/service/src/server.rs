@@ -1,21 +1,21 @@
 //! The server: its socket, its connections, and how it goes down.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tracehound::Tracer;
 
 use crate::api;
 use crate::config::Config;
+use crate::connection::{Patience, serve};
 use crate::registry::Registry;
 
 /// How long connections have to end.
@@ -24,11 +24,15 @@ const GRACE: Duration = Duration::from_secs(2);
 /// What the kernel keeps for a reader that does not read. More would only hide that it is slow.
 const SEND_BUFFER: usize = 64 * 1024;
 
+/// After a connection could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// A service that listens.
 #[derive(Debug)]
 pub struct Server {
     registry: Arc<Registry>,
-    connections: Connections,
+    listener: TcpListener,
+    most: usize,
     address: SocketAddr,
 }
 
@@ -39,17 +43,14 @@ impl Server {
     ///
     /// Those of listening, and of [`Tracer::new`].
     pub async fn bind(config: Config) -> io::Result<Self> {
-        let tcp = TcpListener::bind(config.listen).await?;
-        let address = tcp.local_addr()?;
+        let listener = TcpListener::bind(config.listen).await?;
+        let address = listener.local_addr()?;
         let tracer = Tracer::builder().threads(config.tracer_threads).build()?;
-        let most = config.max_connections.min(Semaphore::MAX_PERMITS);
-        let connections = Connections {
-            tcp,
-            places: Arc::new(Semaphore::new(most)),
-        };
+        let most = connections(config.max_connections);
         Ok(Server {
             registry: Arc::new(Registry::new(config, tracer)),
-            connections,
+            listener,
+            most,
             address,
         })
     }
@@ -61,103 +62,80 @@ impl Server {
 
     /// Serves until `stop`. Then it accepts no more, ends the streams, kills commands, lets
     /// attached processes run on, and ends the tracer.
-    ///
-    /// # Errors
-    ///
-    /// Those of the socket.
-    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        let registry = Arc::clone(&self.registry);
-        let mut stopped = registry.closing();
-        let stop = async move {
-            stop.await;
-            registry.close();
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Server {
+            registry,
+            listener,
+            most,
+            ..
+        } = self;
+        let patience = Patience {
+            head: registry.config.patience(),
+            stall: registry.config.stall_patience(),
         };
-        let routes = api::routes(Arc::clone(&self.registry));
-        let serve = axum::serve(self.connections, routes).with_graceful_shutdown(stop);
-        let late = async {
-            // An error: it has ended otherwise.
-            let _ = stopped.wait_for(|closing| *closing).await;
-            tokio::time::sleep(GRACE).await;
-        };
-        let served = tokio::select! {
-            served = serve => served,
-            // Somebody does not read what is left.
-            () = late => Ok(()),
-        };
-        self.registry.close();
-        self.registry.end().await;
-        served
+        let routes = api::routes(Arc::clone(&registry));
+        let mut connections = JoinSet::new();
+        let places = Arc::new(Semaphore::new(most));
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let (tcp, place) = tokio::select! {
+                accepted = accept(&listener, &places) => accepted,
+                // Those that have ended are not kept.
+                Some(_) = connections.join_next() => continue,
+                () = &mut stop => break,
+            };
+            let serve = serve(tcp, routes.clone(), patience, registry.closing());
+            connections.spawn(async move {
+                serve.await;
+                drop(place);
+            });
+        }
+        // Whoever connects from now on is told so by the kernel.
+        drop(listener);
+        registry.close();
+        let ended = async { while connections.join_next().await.is_some() {} };
+        // Too late: somebody does not read what is left.
+        let _ = timeout(GRACE, ended).await;
+        registry.end().await;
     }
 }
 
-/// A listener that has no more than so many connections at a time. Others wait in the kernel.
-#[derive(Debug)]
-struct Connections {
-    tcp: TcpListener,
-    places: Arc<Semaphore>,
-}
-
-impl Listener for Connections {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        let (tcp, address) = Listener::accept(&mut self.tcp).await;
-        // Without these it works, only not as well.
-        let _ = tcp.set_nodelay(true);
-        let _ = setsockopt(&tcp, sockopt::SndBuf, &SEND_BUFFER);
-        (Connection { tcp, _place: place }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
-    }
-}
-
-/// A connection, which gives its place back in the end.
-#[derive(Debug)]
-struct Connection {
-    tcp: TcpStream,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(cx, buf)
+/// The next connection, once there is a place for it. Others wait in the kernel.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // It is never closed.
+    let place = Arc::clone(places).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((tcp, _)) => {
+                // Without these it works, only not as well.
+                let _ = tcp.set_nodelay(true);
+                let _ = setsockopt(&tcp, sockopt::SndBuf, &SEND_BUFFER);
+                return (tcp, place);
+            }
+            // Its client has gone already.
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be accepted");
+                // Others must end first: there are no more descriptors, or no memory.
+                sleep(PAUSE).await;
+            }
+        }
     }
 }
 
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
+/// How many connections there may be, of what was asked for: half of the descriptors are for what
+/// is traced.
+fn connections(asked: usize) -> usize {
+    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    let most = usize::try_from(limit / 2).unwrap_or(usize::MAX).max(1);
+    if asked > most {
+        tracing::warn!(
+            most,
+            "fewer connections than asked for: descriptors are limited"
+        );
     }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
-    }
+    asked.min(most).min(Semaphore::MAX_PERMITS)
 }

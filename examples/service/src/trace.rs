@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use futures::future::AbortHandle;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracehound::{Control, Follow, ResumeMode, Tid, Tracee, Tracer};
 
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::lock;
 use crate::metrics::{Metrics, count};
 use crate::now;
@@ -38,12 +38,22 @@ pub(crate) struct Trace {
     pub(crate) ring: Arc<Ring>,
     pub(crate) readers: AtomicUsize,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) max_block: Duration,
-    max_tracees: usize,
+    limits: Limits,
     began: u64,
     tree: Mutex<Tree>,
     tasks: Mutex<Tasks>,
     ended: watch::Sender<Option<End>>,
+}
+
+/// What a trace may take.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// Tracees at a time.
+    pub(crate) max_tracees: usize,
+    /// Places for those of all traces.
+    pub(crate) tracees: Arc<Semaphore>,
+    /// For how long a reader may hold it up without reading.
+    pub(crate) max_block: Duration,
 }
 
 /// The tasks of the tracees.
@@ -62,6 +72,7 @@ struct Tasks {
 struct Task {
     control: Control,
     abort: AbortHandle,
+    _place: OwnedSemaphorePermit,
 }
 
 /// A trace as a client sees it.
@@ -97,7 +108,7 @@ impl Trace {
         id: u64,
         plan: Plan,
         tracer: &Tracer,
-        (max_tracees, max_block): (usize, Duration),
+        limits: Limits,
         metrics: Arc<Metrics>,
     ) -> ApiResult<Arc<Self>> {
         let trace = Arc::new(Trace {
@@ -106,8 +117,7 @@ impl Trace {
             plan,
             readers: AtomicUsize::new(0),
             metrics,
-            max_block,
-            max_tracees,
+            limits,
             began: now(),
             tree: Mutex::default(),
             tasks: Mutex::new(Tasks {
@@ -119,18 +129,24 @@ impl Trace {
             }),
             ended: watch::Sender::new(None),
         });
+        // The first has its place before it is there: else it would be let go.
+        let Some(place) = trace.place() else {
+            let message = "as many threads and processes are traced as there may be";
+            return Err(ApiError::too_many("too-many-tracees", message));
+        };
         match &trace.plan.target {
             Target::Command(command) => {
                 let spawned = tracer.spawn(trace.plan.command(command)).await;
                 // It is awaited without its handle, too.
                 let (tracee, _child) = spawned?;
-                trace.follow(tracee, None);
+                trace.follow_at(Some(place), tracee, None);
             }
             Target::Pid(pid) => {
                 let attach = tracer.attach(*pid).follow(Follow::Everything);
                 let process = attach.resume_mode(ResumeMode::Syscall).await?;
+                let mut place = Some(place);
                 for thread in process.into_threads() {
-                    trace.follow(thread, None);
+                    trace.follow_at(place.take().or_else(|| trace.place()), thread, None);
                 }
             }
         }
@@ -140,28 +156,48 @@ impl Trace {
         Ok(trace)
     }
 
-    /// Starts the task of a tracee.
+    /// A place for a tracee, if there is one among those of all traces.
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.limits.tracees).try_acquire_owned().ok()
+    }
+
+    /// Starts the task of a tracee, if there is a place for it.
     pub(crate) fn follow(self: &Arc<Self>, tracee: Tracee, parent: Option<Tid>) {
+        self.follow_at(self.place(), tracee, parent);
+    }
+
+    fn follow_at(
+        self: &Arc<Self>,
+        place: Option<OwnedSemaphorePermit>,
+        tracee: Tracee,
+        parent: Option<Tid>,
+    ) {
         let (abort, aborted) = AbortHandle::new_pair();
         let control = tracee.control();
         let mut tasks = lock(&self.tasks);
-        let full = tasks.running.len() >= self.max_tracees;
-        if full || tasks.stopping == Some(How::Detach) {
+        let place = place.filter(|_| tasks.running.len() < self.limits.max_tracees);
+        let Some(place) = place.filter(|_| tasks.stopping != Some(How::Detach)) else {
+            let is_told = tasks.stopping.is_none();
             drop(tasks);
-            if full {
+            if is_told {
                 count(&self.metrics.unfollowed);
                 self.tree(|tree| tree.counts.unfollowed += 1);
             }
             // It is let go.
             return;
-        }
+        };
         if tasks.stopping == Some(How::Kill) {
             // An error: it has died already.
             let _ = control.kill();
         }
         tasks.last += 1;
         let number = tasks.last;
-        tasks.running.insert(number, Task { control, abort });
+        let task = Task {
+            control,
+            abort,
+            _place: place,
+        };
+        tasks.running.insert(number, task);
         drop(tasks);
         count(&self.metrics.tracees);
         let life = Life::new(Arc::clone(self), number, &tracee, parent);
@@ -257,7 +293,7 @@ impl Trace {
                 Ok(overwrote) => return self.count_event(overwrote),
                 Err(refused) => record = refused,
             }
-            self.ring.room(self.max_block).await;
+            self.ring.room(self.limits.max_block).await;
         }
     }
 

@@ -307,10 +307,35 @@ async fn without_a_token_only_this_machine_is_served() {
     assert!(text.contains("a token is required"), "{text}");
 }
 
+/// The name of the program that a trace of a command has run.
+async fn executed(service: &Service, command: &str) -> String {
+    let id = service.trace(json!({"command": [command]})).await;
+    let events = service.events(id, "", "").await.all_events().await;
+    let exec = events.iter().find(|event| event.data["kind"] == "begin");
+    exec.expect("it begins").data["name"].to_string()
+}
+
 #[tokio::test]
 async fn only_programs_on_the_list_are_started() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| format!("{}/{name}", directory.path().display());
+    std::fs::copy("/bin/true", at("true")).expect("a copy");
+    std::os::unix::fs::symlink("/bin/ls", at("ls")).expect("a link");
+    std::os::unix::fs::symlink("/bin/sh", at("true2")).expect("a link");
     let service = Service::start(&["--allow", "true", "--allow", "/bin/ls", "--no-attach"]);
-    for program in ["sh", "/bin/true", "ls", "./true", "true "] {
+    let others = [
+        "sh".into(),
+        "./true".into(),
+        "true ".into(),
+        "/bin".into(),
+        "/bin/ls/".into(),
+        "/bin/../bin/sh".into(),
+        at("true"),
+        at("true2"),
+        at("ls"),
+        at("none"),
+    ];
+    for program in others {
         let refused = service.post(json!({"command": [program]})).await;
         refused.refuses(403, "not-allowed");
     }
@@ -318,8 +343,59 @@ async fn only_programs_on_the_list_are_started() {
         .post(json!({"pid": 1}))
         .await
         .refuses(403, "not-allowed");
-    service.trace(json!({"command": ["true"]})).await;
-    service.trace(json!({"command": ["/bin/ls", "/"]})).await;
+    // However it is written: it is the file that counts.
+    for program in ["true", "/bin/true", "/bin/../bin/true", "ls", "/bin//ls"] {
+        let name = executed(&service, program).await;
+        let end = program.rsplit('/').next().expect("a name");
+        assert!(name.contains(end), "{program}: {name}");
+    }
+    // One that is not there is said at once.
+    let program = env!("CARGO_BIN_EXE_tracehound-service");
+    let refused = tokio::process::Command::new(program)
+        .args(["--listen", "127.0.0.1:0", "--allow", "/no/such/program"])
+        .output();
+    let refused = refused.await.expect("it runs");
+    assert!(!refused.status.success());
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(text.contains("no such program"), "{text}");
+}
+
+#[tokio::test]
+async fn what_all_traces_take_together_is_bounded() {
+    let flags = ["--max-all-tracees", "2", "--max-all-events", "30"];
+    let service = Service::start(&flags);
+    let busy = |buffer: usize| json!({"command": BUSY, "buffer": buffer});
+    let first = service.trace(busy(10)).await;
+    let second = service.trace(busy(10)).await;
+    let third = service.post(busy(10)).await;
+    third.refuses(429, "too-many-tracees");
+    let third = service.post(busy(11)).await;
+    third.refuses(429, "too-many-events");
+    // What is refused keeps no place, and what ends gives its place back.
+    service.delete(&format!("/traces/{second}")).await;
+    let second = service.trace(busy(20)).await;
+    for id in [first, second] {
+        service.delete(&format!("/traces/{id}")).await;
+    }
+    // Traces that have ended make room.
+    for _ in 0..3 {
+        let id = service
+            .trace(json!({"command": ["true"], "buffer": 20}))
+            .await;
+        service.events(id, "", "").await.all_events().await;
+    }
+    let all = service.get("/traces").await.json();
+    assert_eq!(all["traces"].as_array().map(Vec::len), Some(1), "{all}");
+
+    // Beyond the limit what is traced runs on by itself.
+    let script = "sleep 0.01 & sleep 0.01 & sleep 0.01 & wait; exit 5";
+    let id = service
+        .trace(json!({"command": ["sh", "-c", script], "buffer": 30}))
+        .await;
+    let events = service.events(id, "", "").await.all_events().await;
+    assert_eq!(events.last().expect("one").data["code"], 5);
+    let trace = service.get(&format!("/traces/{id}")).await.json();
+    assert!(trace["counts"]["unfollowed"].as_u64() >= Some(1), "{trace}");
 }
 
 #[tokio::test]
@@ -401,6 +477,15 @@ async fn metrics_count() {
         sent.to_string()
     );
     assert_eq!(value("tracehound_refused_total"), "1");
+    // The tracer's own: ls has two stops for each call, and dies once.
+    let stops = value("tracehound_tracer_stops_total{kind=\"syscall\"}");
+    assert!(stops.parse::<usize>().expect("a number") > sent, "{stops}");
+    assert_eq!(value("tracehound_tracer_deaths_total"), "1");
+    assert_eq!(value("tracehound_tracer_lost_total"), "0");
+    assert_eq!(
+        value("tracehound_tracer_queue_delay_seconds_bucket{le=\"+Inf\"}"),
+        value("tracehound_tracer_queue_delay_seconds_count")
+    );
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (_, number) = line.rsplit_once(' ').expect("a name and a value");
         assert!(number.parse::<f64>().is_ok(), "{line}");
