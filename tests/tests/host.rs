@@ -48,6 +48,12 @@ async fn a_handler_of_sigchld_changes_nothing() {
 
 // Scenario 58
 #[tokio::test]
+async fn a_handler_of_sigchld_can_be_spared_the_stops() {
+    run_host(env!("CARGO_BIN_EXE_host_nocldstop"), []).await;
+}
+
+// Scenario 58
+#[tokio::test]
 async fn ignoring_sigchld_changes_nothing() {
     let host = env!("CARGO_BIN_EXE_host_sigchld");
     for how in ["ignored", "nocldwait"] {

@@ -62,7 +62,9 @@
 //! as an error.
 //!
 //! A host with a SIGCHLD handler without `SA_NOCLDSTOP` pays two to three times as much for
-//! each stop, since the kernel sends SIGCHLD at each.
+//! each stop, since the kernel sends SIGCHLD at each. tokio has such a handler once
+//! `tokio::signal` is asked for SIGCHLD. [`set_nocldstop`] adds the flag to the handler that is
+//! there, and leaves it as it is otherwise.
 //!
 //! # When something fails
 //!
@@ -123,5 +125,5 @@ pub use tracehound_sys::proc::{Capabilities, Ids};
 pub use tracehound_sys::ptrace::{Arch, Regs, ResumeKind as ResumeMode, SyscallEntry};
 pub use tracehound_sys::seccomp::SyscallNumber;
 pub use tracehound_sys::syscalls::{self, Sysno};
-pub use tracehound_sys::{Errno, ResourceUsage, SigInfo, Signal, Tid};
+pub use tracehound_sys::{Errno, NoCldStop, ResourceUsage, SigInfo, Signal, Tid, set_nocldstop};
 pub use tracer::Tracer;
