@@ -214,8 +214,21 @@ fn hexadecimal(value: &[u8]) -> Option<u64> {
 ///
 /// `NotFound` if there is no such process.
 pub fn tasks(pid: Tid) -> io::Result<Vec<Tid>> {
+    numbers_in(&path(pid, "task")?)
+}
+
+/// All processes of the pid namespace whose `/proc` this is: one reading of it.
+///
+/// # Errors
+///
+/// Those of reading the directory.
+pub fn processes() -> io::Result<Vec<Tid>> {
+    numbers_in("/proc")
+}
+
+fn numbers_in(directory: &str) -> io::Result<Vec<Tid>> {
     let mut tids = Vec::new();
-    for entry in fs::read_dir(path(pid, "task")?).map_err(vanished)? {
+    for entry in fs::read_dir(directory).map_err(vanished)? {
         let name = match entry {
             Ok(entry) => entry.file_name(),
             Err(error) => return Err(vanished(error)),
@@ -240,6 +253,8 @@ mod tests {
         assert!(!own.kernel_thread);
         let tids = tasks(Tid::current_process()).expect("this process exists");
         assert!(tids.contains(&Tid::current()));
+        let processes = processes().expect("there is a /proc");
+        assert!(processes.contains(&Tid::current_process()));
     }
 
     #[test]

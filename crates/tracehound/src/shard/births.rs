@@ -22,7 +22,7 @@ use super::stops::named_by;
 use crate::command::Follow;
 use crate::event::{Birth, Death, Event};
 use crate::filter::FilterRule;
-use crate::slot::{End, Heritage, Phase, Recorded, Slot, StopClass};
+use crate::slot::{End, Heritage, Phase, Recorded, Slot, StopClass, Watch};
 use crate::tracee::Tracee;
 
 /// How long a first stop waits for the event of a process that is only perhaps its maker.
@@ -41,11 +41,14 @@ struct Early {
 }
 
 /// Whether somebody will name a child.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Maker {
     Lives,
     /// A child of the same parent, which may have made it as its sibling (`CLONE_PARENT`).
     Perhaps,
+    /// Nobody: who made it was killed here, and names nobody any more. This is what it would have
+    /// passed on.
+    Doomed(Heritage),
     Nobody,
 }
 
@@ -260,7 +263,8 @@ impl Local {
                 Maker::Perhaps if !self.kills_all() && early.since.elapsed() < PERHAPS => {
                     self.patrol_soon();
                 }
-                _ => self.settle_orphan(tid),
+                Maker::Doomed(heritage) => self.settle_orphan(tid, Some(heritage)),
+                _ => self.settle_orphan(tid, None),
             }
         }
     }
@@ -277,8 +281,15 @@ impl Local {
         };
         let mut running: Vec<_> = self.tracees.borrow().values().cloned().collect();
         running.retain(|slot| slot.lock().phase == Phase::Running);
+        // A stop that SIGKILL has ended is not reported, and without it there is no name.
+        let (doomed, running): (Vec<_>, Vec<_>) = running
+            .into_iter()
+            .partition(|slot| slot.lock().watch == Watch::Doomed);
         if running.iter().any(|slot| slot.tgid() == parent) {
             return Maker::Lives;
+        }
+        if let Some(maker) = doomed.iter().find(|slot| slot.tgid() == parent) {
+            return Maker::Doomed(maker.heritage());
         }
         let mut processes: Vec<Tid> = running.iter().map(|slot| slot.tgid()).collect();
         processes.sort_unstable();
@@ -305,8 +316,9 @@ impl Local {
         Heritage { rule, ..heritage }
     }
 
-    fn settle_orphan(&self, tid: Tid) {
-        let heritage = self.births.bereaved.get().unwrap_or(Heritage {
+    /// Takes in a child whose maker left it this, if that is known.
+    fn settle_orphan(&self, tid: Tid, heritage: Option<Heritage>) {
+        let heritage = heritage.or(self.births.bereaved.get()).unwrap_or(Heritage {
             mode: ptrace::ResumeKind::Cont,
             prefetch: false,
             options: Options::empty(),

@@ -195,6 +195,28 @@ impl Local {
         Ok(())
     }
 
+    /// SIGKILL for the processes that this thread traces and has not met: their makers were
+    /// killed, but on a busy machine it takes its time until they are dead, and until their last
+    /// children have their first stops. The kernel would let those run on when the thread ends.
+    pub(super) fn kill_the_unmet(&self) {
+        let own = Tid::current();
+        let known = self.tracees.borrow();
+        let passed: Vec<Tid> = known
+            .values()
+            .filter(|slot| slot.is_passed())
+            .map(|slot| slot.tgid())
+            .collect();
+        for tid in proc::processes().unwrap_or_default() {
+            let is_unmet = !known.contains_key(&tid)
+                && proc::status(tid)
+                    .is_ok_and(|status| status.tracer == own && !passed.contains(&status.parent));
+            if is_unmet {
+                tracing::debug!(%tid, "killed before its first stop");
+                send_kill(tid);
+            }
+        }
+    }
+
     /// SIGKILL for a process that this tracer made; gives whether it is traced here.
     pub(crate) fn kill_child(&self, pid: Tid) -> bool {
         let known = self.children.borrow().contains_key(&pid);

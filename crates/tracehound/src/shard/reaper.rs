@@ -364,6 +364,9 @@ fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
             deadline = Instant::now() + LAST_CALL;
         }
     }
+    if local.kills_all() && !local.is_over() {
+        local.kill_the_unmet();
+    }
     local.pass_unstopped();
     let is_left = |_: &Tid, slot: &mut Arc<Slot>| !slot.is_passed();
     let left: Vec<_> = local.tracees.borrow_mut().extract_if(is_left).collect();
