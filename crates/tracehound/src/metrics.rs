@@ -90,7 +90,9 @@ fn place_of(kind: StopKind) -> usize {
 
 /// What a tracer has done until now: [`Tracer::metrics`](crate::Tracer::metrics).
 ///
-/// The counts go on from the start of the tracer and are never reset.
+/// The counts go on from the start of the tracer and are never reset. They cannot be switched off:
+/// together with the test whether anybody listens to a tracee's `tracing` span they make a stop
+/// 0.6 % longer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {

@@ -4,6 +4,11 @@
 //! Whether anybody wants the spans is asked when the tracee comes to be. If nobody does there is
 //! none, and each stop costs the test of a pointer. A span for every tracee all the same was
 //! rejected: it would be 40 bytes more for each of ten thousand that nobody looks at.
+//!
+//! Measured against a build without all this and without [metrics](crate::Metrics), nobody
+//! listening: some 55 instructions more of 2,380 for each stop (median of five runs each), and the
+//! time of a stop 0.6 % longer (4.24 and 4.22 µs, medians of eight runs in turn, which differ by
+//! more than that among themselves; one CPU for all, Linux 6.18, a busy machine).
 
 use tracehound_sys::wait::StopKind;
 use tracehound_sys::{Tid, proc};
