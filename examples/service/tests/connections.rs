@@ -228,6 +228,12 @@ async fn what_no_route_takes_gets_a_reason() {
         let short = sent.get(..80).unwrap_or(&sent);
         check(short, &answer(&mut tcp).await, status, reason);
     }
+    // What is still under way when it is refused does not reset the connection.
+    let long = post(json, &"x".repeat(900_000));
+    for _ in 0..20 {
+        let mut tcp = send(&service, long.as_bytes()).await;
+        check("long", &answer(&mut tcp).await, 413, "body-too-large");
+    }
     // An invalid byte, which is no character.
     let mut tcp = send(
         &service,

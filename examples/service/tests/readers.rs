@@ -83,11 +83,12 @@ async fn advance(answer: &mut client::Answer, last: &mut u64, most: u64) -> u64 
 
 #[tokio::test]
 async fn a_slow_reader_holds_up_nobody() {
-    let service = Service::start(&[]);
+    // One that was waited for would be waited for to the end of this test.
+    let service = Service::start(&["--max-block-ms", "1000000"]);
     let id = service
         .trace(json!({"command": BUSY, "buffer": 1000}))
         .await;
-    let mut slow = service.events(id, "?from=1", "").await;
+    let mut slow = service.events_unread(id, "?from=1").await;
     let mut fast = service.events(id, "", "").await;
     // More than all buffers between the service and the slow reader hold.
     let mut last = 0;
@@ -156,7 +157,7 @@ async fn a_trace_waits_for_the_reader_that_asks_for_it() {
 async fn a_reader_that_sleeps_is_not_waited_for_for_ever() {
     let service = Service::start(&["--max-block-ms", "50"]);
     let id = service.trace(json!({"command": BUSY, "buffer": 100})).await;
-    let sleeping = service.events(id, "?policy=block", "").await;
+    let sleeping = service.events_unread(id, "?policy=block").await;
     let mut fast = service.events(id, "", "").await;
     let mut last = 0;
     advance(&mut fast, &mut last, 30_000).await;

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// How long anything may take before a test calls it stuck.
 pub(crate) const STUCK: Duration = Duration::from_secs(60);
@@ -97,7 +97,18 @@ impl Service {
     /// Sends a request and reads the head of its answer. HTTP 1.0: the body ends with the
     /// connection.
     pub(crate) async fn open(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
-        let mut tcp = TcpStream::connect(self.address).await.expect("it listens");
+        let tcp = TcpStream::connect(self.address).await.expect("it listens");
+        self.open_on(tcp, method, path, headers, body).await
+    }
+
+    async fn open_on(
+        &self,
+        mut tcp: TcpStream,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> Answer {
         let length = body.len();
         let request =
             format!("{method} {path} HTTP/1.0\r\n{headers}content-length: {length}\r\n\r\n{body}");
@@ -120,6 +131,17 @@ impl Service {
         let head = std::mem::replace(&mut answer.body, rest);
         answer.head = String::from_utf8(head).expect("text").to_lowercase();
         answer.status = answer.head[9..12].parse().expect("a status");
+        answer
+    }
+
+    /// Asks for a trace's events, with little room for those that are not read.
+    pub(crate) async fn events_unread(&self, id: u64, query: &str) -> Answer {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a size");
+        let tcp = socket.connect(self.address).await.expect("it listens");
+        let path = format!("/traces/{id}/events{query}");
+        let answer = self.open_on(tcp, "GET", &path, "", "").await;
+        assert_eq!(answer.status, 200);
         answer
     }
 
