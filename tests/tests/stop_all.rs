@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::mpsc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures::StreamExt;
 use tracehound::{Command, Event, Process, Regs, Signal, Tid, Tracer};
@@ -378,6 +379,43 @@ async fn a_stop_or_a_detach_that_is_dropped_does_not_deafen_the_stream() {
         assert!(matches!(end, Some((_, Event::Killed(_)))), "{end:?}");
         assert!(soon("nothing", process.next()).await.is_none());
     }
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+// Whoever waits for a stop beside something else is polled for that, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_that_takes_long_wakes_its_task_for_the_end_alone() {
+    let ward = Ward::start([KEEPER, SLEEPER, "vfork"]).await;
+    let pid = ward.pid();
+    until("in vfork", || state(pid) == Some('D')).await;
+    let tracer = new_tracer();
+    let mut process = attach(&tracer, pid).await;
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut stop = pin!(process.stop_all());
+    let mut poll = || stop.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(poll().is_pending());
+    // The tracer thread has come to it when it answers this.
+    let nobody = soon("an answer", tracer.attach(0)).await;
+    nobody.expect_err("there is no such process");
+    assert!(poll().is_pending());
+    wakes.0.store(0, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert!(poll().is_pending());
+    }
+    assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
+    signal_process(pid, Signal::SIGKILL).expect("there");
+    until("woken", || wakes.0.load(Ordering::SeqCst) > 0).await;
+    let _ = soon("its end", stop).await;
 }
 
 /// A process with a signal that was handed out after a resume_all to which the tracer thread
