@@ -1,10 +1,119 @@
-//! The queue of a tracer thread, and what wakes it, in every order of its threads.
+//! What threads hand to each other, in every order that they can come to: the queue of a tracer
+//! thread and what wakes it; the slot of a tracee between its tracer thread and a task.
 //!
-//! These are the very files of the two crates; only what they are made of is loom's. The wait
-//! itself waits for a notification: as the check-and-call section of `tracehound_sys::wake` makes it, a signal
-//! between the check and the wait ends the wait.
+//! These are the very files of the two crates; only what they are made of is loom's. What is
+//! around them is written here in as few lines as will do: the tracer thread's loop
+//! ([`shard`]), the kernel ([`kernel`]), tokio and the pace ([`around`]).
 
 #![cfg(test)]
+
+// The names that the files know.
+extern crate self as tokio;
+extern crate self as tracehound_sys;
+
+mod around;
+mod handover;
+mod holding;
+mod kernel;
+mod queue;
+
+pub(crate) use around::{command, error, limit, observe, pace, task};
+pub(crate) use files::{event, filter, slot};
+pub(crate) use kernel::ptrace;
+pub(crate) use sys::{Errno, ResourceUsage, Result, SigInfo, Signal, Tid, proc, wait};
+
+#[path = "../../crates/tracehound/src"]
+mod files {
+    #[allow(dead_code)]
+    pub(crate) mod event;
+    #[allow(dead_code)]
+    pub(crate) mod filter;
+    #[allow(dead_code)]
+    pub(crate) mod slot;
+}
+
+mod sync {
+    pub(crate) use loom::sync::{Mutex, MutexGuard};
+}
+
+#[path = "../../crates/tracehound/src/tracee"]
+mod tracee {
+    mod events;
+
+    use std::future::poll_fn;
+    use std::sync::Arc;
+
+    use crate::around::{Answer, Reply};
+    use crate::pace::Patience;
+    use crate::shard::Op;
+    use crate::slot::{Action, Slot};
+
+    /// The handle: what the stream of events needs of it.
+    pub(crate) struct Tracee {
+        slot: Arc<Slot>,
+        patience: Patience,
+    }
+
+    impl Tracee {
+        pub(crate) fn new(slot: &Arc<Slot>, patience: Patience) -> Self {
+            Tracee {
+                slot: Arc::clone(slot),
+                patience,
+            }
+        }
+
+        pub(crate) fn disowned(self) -> Self {
+            self
+        }
+
+        /// A request that resumes; gives whether it is under way.
+        pub(crate) fn resume(&self, action: Action) -> bool {
+            let state = self.slot.lock();
+            state.check_held(self.slot.tid()).is_ok()
+                && events::resume(&self.slot, state, action).is_ok()
+        }
+
+        pub(crate) fn slot(&self) -> &Arc<Slot> {
+            &self.slot
+        }
+
+        /// Has the tracer thread do something.
+        pub(crate) fn run(&self, f: impl FnOnce(&Arc<Slot>) + Send + 'static) {
+            let slot = Arc::clone(&self.slot);
+            // An error: it takes nothing any more.
+            let _ = self.slot.shard.push(Op::Call(Box::new(move || f(&slot))));
+        }
+
+        /// The same, and waits for what comes of it; nothing if it takes nothing any more.
+        pub(crate) async fn call<R: Send + 'static>(
+            &self,
+            f: impl FnOnce(&Arc<Slot>) -> R + Send + 'static,
+        ) -> Option<R> {
+            let reply = Arc::new(Reply::new());
+            let answer = Answer(Arc::clone(&reply));
+            self.run(move |slot| {
+                let value = f(slot);
+                answer.give(value);
+            });
+            poll_fn(|cx| reply.poll(cx)).await
+        }
+    }
+}
+
+#[path = "../../crates/tracehound/src/process"]
+mod process {
+    mod together;
+
+    use std::sync::Arc;
+
+    use crate::slot::{Phase, Slot};
+
+    /// Resolves when the tracee does not run.
+    pub(crate) async fn none_runs(slot: &Arc<Slot>) {
+        let runs = |phase| matches!(phase, Phase::Running | Phase::Listening);
+        together::none(vec![Arc::clone(slot)], runs).await;
+    }
+}
 
 #[path = "../../crates/tracehound-sys/src/wake"]
 mod wake {
@@ -47,7 +156,9 @@ mod wake {
         }
     }
 
-    /// What `Interrupter` makes of the flags, with a notification for the signal.
+    /// What `Interrupter` makes of the flags, with a notification for the signal. The wait
+    /// itself waits for that: as the check-and-call section of `tracehound_sys::wake` makes it,
+    /// a signal between the check and the wait ends the wait.
     pub(crate) struct Interrupter {
         flags: flags::Flags,
         signal: loom::sync::Notify,
@@ -83,8 +194,13 @@ mod wake {
 
 #[path = "../../crates/tracehound/src/shard"]
 mod shard {
+    pub(crate) mod hold;
     #[allow(dead_code)]
     pub(crate) mod queue;
+    pub(crate) mod status;
+
+    #[path = "../../../../models/src/tracer.rs"]
+    mod tracer;
 
     mod sync {
         pub(super) use loom::sync::{Mutex, MutexGuard};
@@ -99,6 +215,8 @@ mod shard {
             }
         }
     }
+
+    pub(crate) use tracer::{Op, Place, Shard, rotate_in, stopped, trace};
 
     /// What `Shard` makes of the queue.
     pub(crate) struct Ops(queue::Queue<u32>);
@@ -124,97 +242,15 @@ mod shard {
     }
 }
 
-use loom::sync::Arc;
-use loom::thread;
-
-use shard::Ops;
-use wake::Interrupter;
-
-struct Shard {
-    ops: Ops,
-    interrupter: Interrupter,
-}
-
 /// Every order in which threads are preempted no more than three times: with two of them beside
 /// the one that sleeps, all orders would take hours.
 fn model(check: impl Fn() + Send + Sync + 'static) {
+    preempted(3, check);
+}
+
+/// No more than so many times.
+fn preempted(times: usize, check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(times);
     builder.check(check);
-}
-
-fn shard() -> Arc<Shard> {
-    Arc::new(Shard {
-        ops: Ops::new(),
-        interrupter: Interrupter::new(),
-    })
-}
-
-/// As the loop of a tracer thread: until so many operations have come.
-fn take(shard: &Shard, wanted: usize) -> Vec<u32> {
-    let mut taken = Vec::new();
-    while taken.len() < wanted {
-        if shard.interrupter.acknowledge() {
-            taken.extend(shard.ops.take());
-        } else {
-            shard.interrupter.wait();
-        }
-    }
-    taken
-}
-
-#[test]
-fn what_is_queued_is_taken_in_its_order() {
-    model(|| {
-        let shard = shard();
-        let asks = |ops: [u32; 2]| {
-            let shard = Arc::clone(&shard);
-            thread::spawn(move || {
-                for op in ops {
-                    assert!(shard.ops.push(op));
-                    shard.interrupter.interrupt();
-                }
-            })
-        };
-        let others = asks([1, 2]);
-        assert_eq!(take(&shard, 2), [1, 2]);
-        others.join().expect("no panic");
-    });
-}
-
-#[test]
-fn nobody_is_forgotten_by_a_thread_that_sleeps() {
-    model(|| {
-        let shard = shard();
-        let ask = |op| {
-            let shard = Arc::clone(&shard);
-            thread::spawn(move || {
-                assert!(shard.ops.push(op));
-                shard.interrupter.interrupt();
-            })
-        };
-        let others = [ask(1), ask(2)];
-        let mut taken = take(&shard, 2);
-        taken.sort_unstable();
-        assert_eq!(taken, [1, 2]);
-        for other in others {
-            other.join().expect("no panic");
-        }
-    });
-}
-
-#[test]
-fn an_operation_is_taken_or_refused() {
-    model(|| {
-        let shard = shard();
-        let other = {
-            let shard = Arc::clone(&shard);
-            thread::spawn(move || shard.ops.push(1))
-        };
-        let left = shard.ops.close();
-        let accepted = other.join().expect("no panic");
-        assert_eq!(accepted, left == [1]);
-        assert!(!shard.ops.push(2));
-        assert_eq!(shard.ops.close(), []);
-    });
 }

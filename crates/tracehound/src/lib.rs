@@ -103,6 +103,7 @@ pub mod requests;
 mod shard;
 mod slot;
 mod spawner;
+mod sync;
 mod tracee;
 mod tracer;
 mod watchdog;

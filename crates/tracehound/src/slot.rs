@@ -13,11 +13,14 @@
 //! Nothing is inferred from `ESRCH` alone. Where it answers a request to a tracee that
 //! is known to be stopped, the tracee was killed, and the report of that will follow;
 //! until then the slot says so.
+//!
+//! `models` checks this file with loom, together with the stream ([`crate::tracee`]) and what
+//! stops and releases a thread ([`crate::shard`]).
 
 mod state;
 
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use tracehound_sys::ptrace::{Options, Regs, ResumeKind, SyscallEntry};
@@ -29,6 +32,7 @@ use crate::filter::FilterRule;
 use crate::limit::Seat;
 use crate::observe::Observed;
 use crate::shard::{self, Place, Shard};
+use crate::sync::{Mutex, MutexGuard};
 use crate::tracee::Tracee;
 
 /// What distinguishes stops as far as resuming goes.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tracehound_sys::ptrace;
 use tracehound_sys::wait::StopKind;
 
-use crate::slot::{Interrupt, Phase, Slot, StopClass};
+use crate::slot::{Action, Interrupt, Phase, Slot, StopClass};
 
 impl Slot {
     /// Stops the thread, if it is not stopped. On the tracer thread only.
@@ -101,6 +101,29 @@ impl Slot {
         if let Some(waker) = waker {
             waker.wake();
         }
+        true
+    }
+
+    /// Whether nobody waits for this stop: it was wanted only to put the tracee into its resume
+    /// mode, or is the second answer to one interrupt. Then it runs again.
+    pub(super) fn is_nobodys(self: &Arc<Self>, kind: StopKind) -> bool {
+        let mut state = self.lock();
+        let answer = kind == StopKind::Trap || state.defies_group_stop;
+        if state.detach || !state.started || !answer {
+            return false;
+        }
+        let leftover =
+            state.leftover && state.interrupt == Interrupt::None && state.phase == Phase::Running;
+        let how = if std::mem::take(&mut state.enter_mode) {
+            state.mode
+        } else if leftover {
+            state.leftover = false;
+            state.resumed
+        } else {
+            return false;
+        };
+        self.resume_locked(&mut state, Action::Resume(how, None));
+        state.defies_group_stop = kind != StopKind::Trap;
         true
     }
 }

@@ -25,6 +25,7 @@ mod patrol;
 mod queue;
 mod reaper;
 mod rotation;
+mod status;
 mod stops;
 mod sync;
 mod tasks;

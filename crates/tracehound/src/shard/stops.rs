@@ -14,10 +14,10 @@ use tracehound_sys::{Errno, SigInfo, Signal, Tid};
 
 use super::Local;
 use crate::event::{
-    Birth, Death, Event, Exec, Exiting, GroupStop, HardwareStop, Replaced, Seccomp, SignalStop,
-    Started, SyscallEnter, SyscallExit, Unknown,
+    Birth, Death, Event, Exec, Exiting, HardwareStop, Replaced, Seccomp, SignalStop, SyscallEnter,
+    SyscallExit, Unknown,
 };
-use crate::slot::{Action, End, Interrupt, Phase, Recorded, Slot, State, StopClass};
+use crate::slot::{Action, End, Interrupt, Recorded, Slot, StopClass};
 
 impl Local {
     /// Takes one report.
@@ -85,8 +85,8 @@ impl Local {
             StopKind::Exit if passes_exit(slot) => return,
             StopKind::Exit => exit_stop(slot, tid),
             StopKind::Seccomp => seccomp_stop(slot, tid),
-            StopKind::Trap | StopKind::Group(_) if is_nobodys(slot, kind) => return,
-            other => Ok(slot.record(|state| event_stop(state, other))),
+            StopKind::Trap | StopKind::Group(_) if slot.is_nobodys(kind) => return,
+            other => Ok(slot.record(|state| state.explain(other))),
         };
         match recorded {
             Ok(Recorded::Delivered) => {}
@@ -201,28 +201,6 @@ fn passes_exit(slot: &Arc<Slot>) -> bool {
         slot.resume_locked(&mut state, Action::Resume(ResumeKind::Cont, None));
     }
     passes
-}
-
-/// Whether nobody waits for this stop: it was wanted only to put the tracee into its resume
-/// mode, or is the second answer to one interrupt. Then it runs again.
-fn is_nobodys(slot: &Arc<Slot>, kind: StopKind) -> bool {
-    let mut state = slot.lock();
-    let answer = kind == StopKind::Trap || state.defies_group_stop;
-    if state.detach || !state.started || !answer {
-        return false;
-    }
-    let how = if std::mem::take(&mut state.enter_mode) {
-        state.mode
-    } else if state.leftover && state.interrupt == Interrupt::None && state.phase == Phase::Running
-    {
-        state.leftover = false;
-        state.resumed
-    } else {
-        return false;
-    };
-    slot.resume_locked(&mut state, Action::Resume(how, None));
-    state.defies_group_stop = kind != StopKind::Trap;
-    true
 }
 
 fn syscall_stop(slot: &Arc<Slot>, tid: Tid) -> Result<Recorded, Errno> {
@@ -374,44 +352,4 @@ fn exit_stop(slot: &Arc<Slot>, tid: Tid) -> Result<Recorded, Errno> {
         status: (status & 0xffff) as i32,
     };
     Ok(slot.record(|_| (StopClass::Exit, Event::Exiting(exiting))))
-}
-
-/// The stops that their status word alone explains.
-fn event_stop(state: &mut State, kind: StopKind) -> (StopClass, Event) {
-    let class = match kind {
-        StopKind::Group(_) => StopClass::Group,
-        _ => StopClass::Other,
-    };
-    let event = match kind {
-        _ if !state.started => {
-            state.started = true;
-            Event::Started(Started { exec: None })
-        }
-        // Interrupted in the group-stop that it has told of: the kernel says that again.
-        StopKind::Group(_) if state.group_stopped && state.interrupt != Interrupt::None => {
-            state.interrupt = Interrupt::None;
-            Event::Interrupted
-        }
-        StopKind::Group(signal) => {
-            state.group_stopped = true;
-            // It is resumed by listening, or by its user.
-            state.enter_mode = false;
-            Event::GroupStop(GroupStop { signal })
-        }
-        StopKind::Trap => {
-            let continued = std::mem::take(&mut state.group_stopped);
-            match std::mem::replace(&mut state.interrupt, Interrupt::None) {
-                Interrupt::Asked => Event::Interrupted,
-                // The stop was the answer, or this is: what has not been told is its end.
-                Interrupt::Doubtful if !continued => Event::Interrupted,
-                _ => Event::Continued,
-            }
-        }
-        StopKind::Unknown { event, signal } => Event::Unknown(Unknown { event, signal }),
-        _ => Event::Unknown(Unknown {
-            event: 0,
-            signal: Signal::SIGTRAP,
-        }),
-    };
-    (class, event)
 }

@@ -10,7 +10,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
@@ -22,6 +22,7 @@ use crate::event::Event;
 use crate::pace::{self, LOOKS, LOOKS_AT_ONCE};
 use crate::shard::Op;
 use crate::slot::{Action, Phase, Slot, State};
+use crate::sync::MutexGuard;
 
 /// Whether asking for an event resumes a held tracee.
 #[derive(Clone, Copy, PartialEq, Eq)]
