@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use crate::handover::{Told, born, next, next_at_once, rest, task};
+use crate::handover::{CONT, Told, born, next, next_at_once, task};
 use crate::kernel::{Pace, stop};
 use crate::preempted;
 use crate::process;
@@ -15,14 +15,21 @@ use crate::tracee::Tracee;
 use crate::wait::StopKind;
 
 /// `Process::stop_all` and `resume_all`, with one thread, and what it tells afterwards.
-async fn stopped_and_released(tracee: Tracee) -> Vec<Told> {
+async fn stopped_and_released(mut tracee: Tracee) -> Vec<Told> {
     let slot = Arc::clone(tracee.slot());
     tracee.call(|slot| slot.stop()).await;
     process::none_runs(&slot).await;
     assert!(!slot.shard.kernel.runs());
     let told = slot.told_stop();
     tracee.run(move |slot| slot.release(told));
-    rest(tracee).await
+    // What is handed out from here on is held.
+    let mut told = Vec::new();
+    while let Some(event) = tracee.wait().await {
+        let last = event.is_terminal();
+        told.push(event.into());
+        assert_ne!(tracee.resume(CONT), last);
+    }
+    told
 }
 
 /// With the tracee on a thread of its own.
