@@ -183,7 +183,12 @@ mod tests {
             let info = SigInfo::from_bytes(all);
             prop_assert_eq!(info.as_bytes(), &all);
             let text = format!("{info:?}");
-            prop_assert!(!text.is_empty());
+            prop_assert!(!text.contains('\n'));
+            // What a signal says of its sender it does not say of an address.
+            prop_assert_eq!(info.sender().is_some(), info.uid().is_some());
+            prop_assert!(info.address().is_none() || info.sender().is_none());
+            let told = info.stop_status(info.signal()).as_raw();
+            prop_assert!(told == info.code() || told == info.signal().as_raw());
         }
     }
 }

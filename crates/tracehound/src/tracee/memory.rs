@@ -6,15 +6,9 @@
 
 use tracehound_sys::{Errno, Tid, memory};
 
-use super::Tracee;
+use super::{Tracee, chunks};
 use crate::error::{Error, Result};
 use crate::slot::Slot;
-
-/// How much is read at a time into a buffer that grows.
-const CHUNK: usize = 64 * 1024;
-
-/// Strings are read up to the end of a page: the next one may not be there.
-const PAGE: u64 = 4096;
 
 pub(crate) fn read(slot: &Slot, address: u64, buf: &mut [u8]) -> Result<usize> {
     check(slot)?;
@@ -33,62 +27,20 @@ pub(crate) fn write(slot: &Slot, address: u64, data: &[u8]) -> Result<usize> {
 }
 
 pub(crate) fn read_bytes(slot: &Slot, address: u64, len: usize) -> Result<Vec<u8>> {
-    if isize::try_from(len).is_err() {
-        return Err(Error::InvalidArgument("no memory is that long"));
-    }
-    let mut bytes = Vec::new();
-    while bytes.len() < len {
-        let start = bytes.len();
-        let want = (len - start).min(CHUNK);
-        bytes.resize(start + want, 0);
-        let Some(from) = address.checked_add(start as u64) else {
-            bytes.truncate(start);
-            break;
-        };
-        match read(slot, from, &mut bytes[start..]) {
-            Ok(n) => {
-                bytes.truncate(start + n);
-                if n < want {
-                    break;
-                }
-            }
-            Err(error) if start == 0 => return Err(error),
-            Err(_) => {
-                bytes.truncate(start);
-                break;
-            }
-        }
-    }
-    Ok(bytes)
+    check_length(len)?;
+    chunks::bytes(address, len, |from, buf| read(slot, from, buf))
 }
 
 pub(crate) fn read_cstring(slot: &Slot, address: u64, max: usize) -> Result<Vec<u8>> {
-    if isize::try_from(max).is_err() {
-        return Err(Error::InvalidArgument("no memory is that long"));
+    check_length(max)?;
+    chunks::cstring(address, max, |from, buf| read(slot, from, buf))
+}
+
+fn check_length(len: usize) -> Result<()> {
+    match isize::try_from(len) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::InvalidArgument("no memory is that long")),
     }
-    let mut bytes = Vec::new();
-    while bytes.len() < max {
-        let start = bytes.len();
-        let Some(from) = address.checked_add(start as u64) else {
-            break;
-        };
-        let to_page_end = (PAGE - from % PAGE) as usize;
-        let mut page = [0; PAGE as usize];
-        let page = &mut page[..to_page_end.min(max - start)];
-        match read(slot, from, page) {
-            Ok(n) => {
-                let page = &page[..n];
-                if let Some(nul) = page.iter().position(|&b| b == 0) {
-                    bytes.extend_from_slice(&page[..=nul]);
-                    break;
-                }
-                bytes.extend_from_slice(page);
-            }
-            Err(error) if start == 0 => return Err(error),
-            Err(_) => break,
-        }
-    }
-    Ok(bytes)
 }
 
 /// Once the tracee has ended its id may be another's.

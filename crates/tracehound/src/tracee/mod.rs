@@ -4,6 +4,7 @@
 //! elsewhere it is queued, and a resume needs no reply. What a tracee may be asked, and
 //! when, is decided by its slot's state, never by an error number.
 
+mod chunks;
 mod debug;
 mod events;
 pub(crate) mod memory;
