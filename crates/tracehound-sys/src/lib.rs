@@ -9,6 +9,8 @@
 
 pub mod cpu;
 mod fork_guard;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod id;
 pub mod memory;
 mod per_process;

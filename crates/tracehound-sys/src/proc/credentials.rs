@@ -163,7 +163,7 @@ pub fn credentials(tid: Tid) -> io::Result<Credentials> {
     parse(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn parse(text: &[u8]) -> Option<Credentials> {
+pub(crate) fn parse(text: &[u8]) -> Option<Credentials> {
     let mut uids = None;
     let mut gids = None;
     let mut permitted = None;

@@ -4,6 +4,8 @@
 mod credentials;
 mod system;
 
+#[cfg(fuzzing)]
+pub(crate) use credentials::parse as parse_credentials;
 pub use credentials::{
     Capabilities, Credentials, Ids, UserNamespace, credentials, in_first_user_namespace,
     is_dumpable, user_namespace,
@@ -121,7 +123,7 @@ fn vanished(error: io::Error) -> io::Error {
 
 /// What `/proc/TID/status` says about kernel threads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Told {
+pub(crate) enum Told {
     /// Whether it is one.
     Yes,
     /// Nothing, before Linux 6.8, and neither has it memory, which they never have.
@@ -141,7 +143,7 @@ fn fields(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-fn parse_status(text: &[u8]) -> Option<(Status, Told)> {
+pub(crate) fn parse_status(text: &[u8]) -> Option<(Status, Told)> {
     let mut state = None;
     let mut tgid = None;
     let mut parent = None;
@@ -188,12 +190,12 @@ fn stat_fields(text: &[u8]) -> Option<impl Iterator<Item = &str>> {
     Some(fields.split_ascii_whitespace())
 }
 
-fn parse_state(text: &[u8]) -> Option<char> {
+pub(crate) fn parse_state(text: &[u8]) -> Option<char> {
     stat_fields(text)?.next()?.chars().next()
 }
 
 /// The kernel's flags of a thread.
-fn parse_flags(text: &[u8]) -> Option<u32> {
+pub(crate) fn parse_flags(text: &[u8]) -> Option<u32> {
     stat_fields(text)?.nth(6)?.parse().ok()
 }
 
@@ -293,6 +295,44 @@ mod tests {
             let _ = parse_status(&text);
             let _ = parse_flags(&text);
             let _ = parse_state(&text);
+        }
+
+        /// As the kernel writes them: the name, of which it escapes some in `status`, and
+        /// nothing in `stat`.
+        #[test]
+        fn no_name_makes_a_line_or_a_field(
+            name in prop::collection::vec(
+                prop_oneof![any::<u8>(), prop::sample::select(b"\n\\():\t S\x1b".to_vec())],
+                0..15,
+            ),
+            ids: [i32; 3],
+            flags: u32,
+        ) {
+            let [tgid, parent, tracer] = ids;
+            let mut stat = [b"7 (", &name[..]].concat();
+            stat.extend(format!(") t {parent} 1 1 0 -1 {flags} 0 0\n").bytes());
+            prop_assert_eq!(parse_state(&stat), Some('t'));
+            prop_assert_eq!(parse_flags(&stat), Some(flags));
+
+            let mut text = b"Name:\t".to_vec();
+            for byte in name {
+                match byte {
+                    b'\n' => text.extend(b"\\n"),
+                    b'\\' => text.extend(b"\\\\"),
+                    other => text.push(other),
+                }
+            }
+            let rest = format!(
+                "\nState:\tt (tracing stop)\nTgid:\t{tgid}\nPPid:\t{parent}\nTracerPid:\t{tracer}\n\
+                 Threads:\t3\nSigBlk:\t0000000000000001\nSeccomp:\t2\n"
+            );
+            text.extend(rest.bytes());
+            let (status, told) = parse_status(&text).expect("complete");
+            prop_assert_eq!(status.state, 't');
+            prop_assert_eq!([status.tgid, status.parent, status.tracer], ids.map(Tid::from_raw));
+            prop_assert_eq!((status.threads, status.seccomp), (3, 2));
+            prop_assert_eq!(status.blocked.bits(), 1);
+            prop_assert_eq!(told, Told::Nothing);
         }
     }
 }

@@ -52,6 +52,8 @@ pub use signals::{
     PEEK_SIGINFO_MAX, SignalQueue, get_event_msg, getsiginfo, getsigmask, peek_siginfo, setsiginfo,
     setsigmask, stop_status,
 };
+#[cfg(fuzzing)]
+pub(crate) use syscall_info::there_and_back;
 pub use syscall_info::{
     Arch, SyscallEntry, SyscallInfo, SyscallOp, get_syscall_info, set_syscall_info,
     set_syscall_number,

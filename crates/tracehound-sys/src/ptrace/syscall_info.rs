@@ -237,6 +237,19 @@ pub fn set_syscall_number(tid: Tid, number: i32) -> Result<()> {
     }
 }
 
+/// What an answer of the kernel says, and what that says again as it would be given back.
+#[cfg(fuzzing)]
+pub(crate) fn there_and_back(op: u8, arch: u32, words: [u64; 8]) -> [SyscallInfo; 2] {
+    let raw = Raw {
+        op,
+        arch,
+        words,
+        ..Raw::default()
+    };
+    let info = raw.decode();
+    [info, Raw::encode(&info).decode()]
+}
+
 impl Raw {
     fn encode(info: &SyscallInfo) -> Raw {
         let call = |entry: &SyscallEntry, data: u32| {
