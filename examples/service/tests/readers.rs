@@ -155,7 +155,9 @@ async fn a_trace_waits_for_the_reader_that_asks_for_it() {
 
 #[tokio::test]
 async fn a_reader_that_sleeps_is_not_waited_for_for_ever() {
-    let service = Service::start(&["--max-block-ms", "50"]);
+    // It is not given up: its connection stays.
+    let flags = ["--max-block-ms", "50", "--max-stall-ms", "1000000"];
+    let service = Service::start(&flags);
     let id = service.trace(json!({"command": BUSY, "buffer": 100})).await;
     let sleeping = service.events_unread(id, "?policy=block").await;
     let mut fast = service.events(id, "", "").await;
