@@ -89,7 +89,7 @@ async fn a_slow_reader_holds_up_nobody() {
         .trace(json!({"command": BUSY, "buffer": 1000}))
         .await;
     let mut slow = service.events_unread(id, "?from=1").await;
-    let mut fast = service.events(id, "", "").await;
+    let mut fast = service.events(id, "?from=1", "").await;
     // More than all buffers between the service and the slow reader hold.
     let mut last = 0;
     advance(&mut fast, &mut last, 30_000).await;
@@ -160,7 +160,7 @@ async fn a_reader_that_sleeps_is_not_waited_for_for_ever() {
     let service = Service::start(&flags);
     let id = service.trace(json!({"command": BUSY, "buffer": 100})).await;
     let sleeping = service.events_unread(id, "?policy=block").await;
-    let mut fast = service.events(id, "", "").await;
+    let mut fast = service.events(id, "?from=1", "").await;
     let mut last = 0;
     advance(&mut fast, &mut last, 30_000).await;
     drop(sleeping);
