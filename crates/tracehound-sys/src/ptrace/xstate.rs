@@ -86,6 +86,13 @@ impl XState {
         if self.ymm(number).is_none() {
             return false;
         }
+        // A part in its initial state is zero, also when it is in use from here on.
+        for (parts, at) in [(SSE | AVX, XMM), (AVX, UPPER_HALVES)] {
+            if self.in_use() & parts == 0 {
+                let all = self.bytes.iter_mut().skip(at).take(16 * 16);
+                all.for_each(|byte| *byte = 0);
+            }
+        }
         let in_use = (self.in_use() | SSE | AVX).to_ne_bytes();
         for (at, part) in [
             (XMM + 16 * number, &value[..16]),
@@ -126,14 +133,21 @@ mod tests {
             if let Some(mask) = bytes.get_mut(KERNEL_MASK) {
                 *mask = u8::from(avx) << 2;
             }
+            if let Some(parts) = bytes.get_mut(IN_USE) {
+                *parts %= 8;
+            }
             let len = bytes.len();
             let mut state = XState::from_bytes(bytes);
+            let before = state.clone();
             let text = format!("{state:?}");
             prop_assert!(text.starts_with("XState"));
             let exists = state.set_ymm(number, value);
             prop_assert_eq!(state.ymm(number), exists.then_some(value));
             prop_assert!(!exists || (avx && len >= UPPER_HALVES + 16 * (number + 1)));
             prop_assert_eq!(state.as_bytes().len(), len);
+            for other in (0..16).filter(|other| *other != number) {
+                prop_assert_eq!(state.ymm(other), before.ymm(other));
+            }
         }
     }
 }
