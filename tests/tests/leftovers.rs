@@ -57,7 +57,7 @@ async fn nothing_is_left_behind() {
             drop(tracee);
             soon("kill", child.kill()).await.expect("killed");
         }
-        // The first spawn brings the spawner's descriptor.
+        // The spawner has one.
         until("the descriptors are closed", || own_fds() <= serving + 1).await;
         assert!(!tracer_threads().is_empty());
         soon("shutdown", tracer.shutdown()).await.expect("shutdown");
