@@ -9,8 +9,8 @@ use nix::sys::stat::{Mode, SFlag, mknod};
 use tokio::io::AsyncWriteExt;
 use tracehound::{Command, Error, Event, ResumeMode, Stdio, Tracee, Tracer};
 use tracehound_tests::{
-    end, in_each_place, lines, new_tracer, next, place, puppet, soon, start, to_the_end, until,
-    wait,
+    builder, end, in_each_place, lines, new_tracer, next, place, puppet, soon, start, to_the_end,
+    until, wait,
 };
 
 in_each_place! {
@@ -228,7 +228,7 @@ async fn one_that_is_dropped_while_its_exec_hangs_is_killed(_: Tracer) {
     let Some(leased) = Leased::new() else {
         return;
     };
-    let tracer = Tracer::builder().max_tracees(1).build().expect("a tracer");
+    let tracer = builder().max_tracees(1).build().expect("a tracer");
     let mut spawn = Box::pin(tracer.spawn(leased.command()));
     assert!(futures::poll!(&mut spawn).is_pending());
     leased.is_wanted().await;
