@@ -168,18 +168,21 @@ fn a_request_resumes_once() {
     });
 }
 
+/// Somebody who kills the tracee meanwhile.
+fn killer(slot: &Arc<Slot>) -> thread::JoinHandle<()> {
+    let slot = Arc::clone(slot);
+    thread::spawn(move || {
+        slot.shard.kernel.kill();
+        slot.shard.report();
+    })
+}
+
 /// A resume that is on its way when the tracee is killed is not one from the exit stop.
 fn a_resume_is_for_the_stop_that_was_told(patience: u32) {
     preempted(2, move || {
         let slot = born(Pace::AtOnce, &[stop(1)]);
         let task = task(&slot, patience, rest);
-        let killer = {
-            let slot = Arc::clone(&slot);
-            thread::spawn(move || {
-                slot.shard.kernel.kill();
-                slot.shard.report();
-            })
-        };
+        let killer = killer(&slot);
         trace(&slot);
         killer.join().expect("no panic");
         let told = task.join().expect("no panic");
@@ -225,13 +228,7 @@ fn a_request_is_made_in_the_stop_that_was_told() {
             }
             first.into_iter().chain(rest(tracee).await).collect()
         });
-        let killer = {
-            let slot = Arc::clone(&slot);
-            thread::spawn(move || {
-                slot.shard.kernel.kill();
-                slot.shard.report();
-            })
-        };
+        let killer = killer(&slot);
         trace(&slot);
         slot.shard.close();
         killer.join().expect("no panic");
