@@ -4,6 +4,7 @@
 mod cancel;
 mod family;
 mod host;
+mod log;
 mod observe;
 mod placement;
 mod places;
@@ -20,6 +21,7 @@ use tracehound_sys::{Tid, proc};
 pub use cancel::poll_and_drop;
 pub use family::{Family, History};
 pub use host::{dispositions, set_action, sibling, stays_asleep, thread_file, trace_births};
+pub use log::Log;
 pub use observe::{end, if_there_is, line, lines, next_event, next_mark, start, to_the_end};
 pub use placement::{builder, new_tracer, place};
 pub use places::{in_a_task, in_place, pinned};

@@ -1,14 +1,15 @@
 //! Pinned tasks that block their tracer thread.
 
-use std::io::Write;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tracehound::{Command, Event, PinnedTask, ResumeMode, Stdio, Tid, Tracee, Tracer};
-use tracehound_tests::{builder, next, own_threads, soon, start, until};
+use tracehound_tests::{Log, builder, next, own_threads, soon, start, until};
+use tracing::Level;
 
 /// The threads of the whole process are looked at: one test at a time.
 async fn alone() -> MutexGuard<'static, ()> {
@@ -17,46 +18,6 @@ async fn alone() -> MutexGuard<'static, ()> {
     // A tracer that was dropped ends by itself.
     until("the end of the last one's", || watchers().is_empty()).await;
     alone
-}
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic").write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn start() -> (Log, tracing::Dispatch) {
-        let log = Log::default();
-        let own = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || own.clone());
-        (log, subscriber.finish().into())
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned()
-    }
-}
-
-/// All tests of a process share the log of the first: what is looked for names a tracee.
-fn log() -> Log {
-    static LOG: std::sync::OnceLock<Log> = std::sync::OnceLock::new();
-    let start = || {
-        let (log, dispatch) = Log::start();
-        tracing::dispatcher::set_global_default(dispatch).expect("the first");
-        log
-    };
-    LOG.get_or_init(start).clone()
 }
 
 fn tracer(threads: usize, limit: Duration) -> Tracer {
@@ -107,7 +68,7 @@ async fn block(tracee: Tracee) -> (Sender<()>, PinnedTask<()>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_blocks_is_reported() {
     let _alone = alone().await;
-    let log = log();
+    let log = Log::of(Level::INFO);
     let tracer = tracer(2, Duration::from_millis(100));
     let (blocked, _child) = start(&tracer, &mut sleeper(&[])).await;
     let (mut other, _other) = start(&tracer, &mut sleeper(&["spin"])).await;
@@ -137,7 +98,7 @@ async fn a_task_that_blocks_is_reported() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_holds_up_the_end_is_reported() {
     let _alone = alone().await;
-    let log = log();
+    let log = Log::of(Level::INFO);
     let tracer = tracer(1, Duration::from_millis(100));
     let (blocked, _child) = start(&tracer, &mut sleeper(&[])).await;
     let tid = blocked.tid();
@@ -159,16 +120,30 @@ async fn one_that_holds_up_the_end_is_reported() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_works_is_not() {
     let _alone = alone().await;
-    let log = log();
-    let tracer = tracer(1, Duration::from_millis(300));
+    let log = Log::of(Level::INFO);
+    let limit = Duration::from_millis(300);
+    let tracer = tracer(1, limit);
     let mut command = sleeper(&["calls", "100000"]);
     command.resume_mode(ResumeMode::Syscall);
     let (tracee, mut child) = start(&tracer, &mut command).await;
     let tid = tracee.tid();
-    let task = tracee.spawn_pinned(|tracee| tracee.count());
-    assert!(soon("the task", task).await.expect("no panic") > 200_000);
+    let task = tracee.spawn_pinned(|mut tracee| async move {
+        let mut count = pin!(tracee.by_ref().count());
+        let mut longest = Duration::ZERO;
+        let counted = poll_fn(|cx| {
+            let begin = Instant::now();
+            let polled = count.as_mut().poll(cx);
+            longest = longest.max(begin.elapsed());
+            polled
+        });
+        (counted.await, longest)
+    });
+    let (count, longest) = soon("the task", task).await.expect("no panic");
+    assert!(count > 200_000);
     soon("its end", child.wait()).await.expect("a status");
-    assert_eq!(said_of(&log, tid), 0);
+    // The machine itself may have stood still in a poll.
+    let stood_still = longest > limit / 2;
+    assert!(said_of(&log, tid) == 0 || stood_still, "{longest:?}");
 }
 
 // When nothing is polled, nobody looks.

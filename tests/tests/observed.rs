@@ -1,55 +1,24 @@
 //! What a subscriber of the `tracing` crate sees.
 
-use std::io::Write;
-use std::sync::{Mutex, OnceLock};
-
 use futures::StreamExt;
 use tracehound::{Event, ResumeMode, Tid, Tracer};
 use tracehound_tests::{
-    end, in_each_place, new_tracer, next, place, puppet, soon, start, to_the_end,
+    Log, end, in_each_place, new_tracer, next, place, puppet, soon, start, to_the_end,
 };
 use tracing::{Instrument, Level, info};
 
 in_each_place! { spans_and_stops, an_exec_has_another_name }
 
-/// All that was logged in this process. Its tests tell theirs by the tids.
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-struct Log;
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        LOG.lock().expect("no panic").write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Once in this process.
-fn subscribe() {
-    static ONCE: OnceLock<()> = OnceLock::new();
-    ONCE.get_or_init(|| {
-        tracing_subscriber::fmt()
-            .with_max_level(Level::TRACE)
-            .with_ansi(false)
-            .without_time()
-            .with_writer(|| Log)
-            .init();
-    });
-}
-
 /// What was logged in the span of this tracee.
 fn log(tid: Tid) -> Vec<String> {
-    let log = String::from_utf8_lossy(&LOG.lock().expect("no panic")).into_owned();
+    let log = Log::of(Level::TRACE).text();
     let span = format!("tracee{{tid={tid} ");
     let lines = log.lines().filter(|line| line.contains(&span));
     lines.map(str::to_string).collect()
 }
 
 async fn spans_and_stops(tracer: Tracer) {
-    subscribe();
+    let _ = Log::of(Level::TRACE);
     let mut command = puppet!("exit", 3);
     command.resume_mode(ResumeMode::Syscall);
     let (mut tracee, _child) = start(&tracer, &mut command).await;
@@ -70,7 +39,7 @@ async fn spans_and_stops(tracer: Tracer) {
 }
 
 async fn an_exec_has_another_name(tracer: Tracer) {
-    subscribe();
+    let _ = Log::of(Level::TRACE);
     let sleeper = env!("CARGO_BIN_EXE_sleeper");
     let mut command = puppet!("exec", sleeper, "calls", "1");
     let (mut tracee, _child) = start(&tracer, &mut command).await;
@@ -90,7 +59,7 @@ async fn an_exec_has_another_name(tracer: Tracer) {
 // What the user's own logic says is in the span of its tracee.
 #[tokio::test]
 async fn a_tree() {
-    subscribe();
+    let _ = Log::of(Level::TRACE);
     let tracer = new_tracer();
     let (sender, mut tids) = tokio::sync::mpsc::unbounded_channel();
     let traced = tracer.trace(place(&mut puppet!("fork")), move |mut tracee| {

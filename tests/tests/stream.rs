@@ -2,7 +2,7 @@
 //! dropped in between.
 
 use futures::{FutureExt, StreamExt, poll};
-use tracehound::{Error, Event, ResumeMode, Signal, Tracer};
+use tracehound::{Error, Event, ResumeMode, Signal, Stdio, Tracer};
 use tracehound_tests::{
     end, in_each_place, next, puppet, soon, start, state, to_the_end, until, wait,
 };
@@ -138,17 +138,26 @@ async fn moved_between_tasks(tracer: Tracer) {
 
 // `wait` in a `select!` with something that is always ready first.
 async fn in_a_select(tracer: Tracer) {
-    let mut command = puppet!("mark", 50);
-    let (mut tracee, _child) = start(&tracer, command.resume_mode(ResumeMode::Syscall)).await;
+    let mut command = puppet!("cat");
+    command.stdin(Stdio::piped()).stderr(Stdio::null());
+    let (mut tracee, mut child) = start(&tracer, command.resume_mode(ResumeMode::Syscall)).await;
     tracee.syscall().await.expect("syscall");
-    let (mut marks, mut others) = (0, 0);
+    let (mut reads, mut others) = (0, 0);
     loop {
         tokio::select! {
             biased;
-            () = tokio::task::yield_now() => others += 1,
+            () = tokio::task::yield_now() => {
+                others += 1;
+                // It reads, and nothing comes to it: each of these has dropped a wait.
+                if reads == 1 && others == 50 {
+                    drop(child.stdin.take());
+                }
+            }
             event = tracee.wait() => match event {
                 Some(Event::SyscallEnter(e)) => {
-                    marks += usize::from(e.call.name() == Some("getppid"));
+                    if e.call.name() == Some("read") && e.call.args[0] == 0 {
+                        (reads, others) = (reads + 1, 0);
+                    }
                     tracee.syscall().await.expect("syscall");
                 }
                 Some(event) if event.is_terminal() => break,
@@ -157,8 +166,8 @@ async fn in_a_select(tracer: Tracer) {
             },
         }
     }
-    assert_eq!(marks, 50);
-    assert!(others > 0);
+    assert_eq!(reads, 1);
+    assert!(child.stdin.is_none());
 }
 
 async fn collected(tracer: Tracer) {
