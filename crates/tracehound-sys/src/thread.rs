@@ -2,46 +2,32 @@
 
 use std::cell::Cell;
 
-use crate::Signal;
-
-/// A set of signals, as pthread_sigmask(3) takes it.
-#[derive(Clone, Copy)]
-pub struct SignalMask(libc::sigset_t);
-
-impl std::fmt::Debug for SignalMask {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let is_in = |signal: &Signal| {
-            // SAFETY: the set is initialized; the number is valid.
-            unsafe { libc::sigismember(&raw const self.0, signal.as_raw()) == 1 }
-        };
-        f.debug_set()
-            .entries((1..=crate::SIGNAL_MAX).map(Signal::from_raw).filter(is_in))
-            .finish()
-    }
-}
-
-impl SignalMask {
-    pub(crate) fn as_raw(&self) -> &libc::sigset_t {
-        &self.0
-    }
-}
+use crate::{Signal, SignalSet};
 
 thread_local! {
     /// The mask that the thread had before [`block_all_but`].
-    static BEFORE: Cell<Option<SignalMask>> = const { Cell::new(None) };
+    static BEFORE: Cell<Option<SignalSet>> = const { Cell::new(None) };
 }
 
 /// The mask that a program started by the calling thread gets, as from std: the thread's
 /// own. A thread that blocked everything for its own purposes passes on what it had before.
-pub fn mask_for_children() -> SignalMask {
+pub fn mask_for_children() -> SignalSet {
     BEFORE.get().unwrap_or_else(current_mask)
 }
 
-fn current_mask() -> SignalMask {
+fn current_mask() -> SignalSet {
     let mut now = set_of([]);
     // SAFETY: without a new set the call only writes the present one to `now`.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), &raw mut now) };
-    SignalMask(now)
+    let is_in = |signal: &Signal| {
+        // SAFETY: the set is initialized; the number is valid.
+        unsafe { libc::sigismember(&raw const now, signal.as_raw()) == 1 }
+    };
+    all().filter(is_in).collect()
+}
+
+fn all() -> impl Iterator<Item = Signal> {
+    (1..=crate::SIGNAL_MAX).map(Signal::from_raw)
 }
 
 fn set_of(signals: impl IntoIterator<Item = Signal>) -> libc::sigset_t {
@@ -56,31 +42,27 @@ fn set_of(signals: impl IntoIterator<Item = Signal>) -> libc::sigset_t {
     set
 }
 
-fn change(how: libc::c_int, set: &libc::sigset_t) {
-    // SAFETY: `set` is live; no old set is asked for. It fails only for a wrong
-    // `how`.
-    unsafe { libc::pthread_sigmask(how, set, std::ptr::null_mut()) };
+/// Gives the mask before.
+fn change(how: libc::c_int, set: &libc::sigset_t) -> libc::sigset_t {
+    let mut before = set_of([]);
+    // SAFETY: `set` is live, `before` writable. It fails only for a wrong `how`.
+    unsafe { libc::pthread_sigmask(how, set, &raw mut before) };
+    before
 }
 
 /// Blocks every signal but these in the calling thread: no handler of the host runs
 /// there.
 pub fn block_all_but(open: &[Signal]) {
     BEFORE.set(Some(current_mask()));
-    let all = (1..=crate::SIGNAL_MAX)
-        .map(Signal::from_raw)
-        .filter(|signal| !open.contains(signal));
-    change(libc::SIG_SETMASK, &set_of(all));
+    let others = all().filter(|signal| !open.contains(signal));
+    change(libc::SIG_SETMASK, &set_of(others));
 }
 
 /// Calls this with every signal blocked in the calling thread.
 pub(crate) fn without_signals<T>(f: impl FnOnce() -> T) -> T {
-    let before = current_mask();
-    change(
-        libc::SIG_SETMASK,
-        &set_of((1..=crate::SIGNAL_MAX).map(Signal::from_raw)),
-    );
+    let before = change(libc::SIG_SETMASK, &set_of(all()));
     let result = f();
-    change(libc::SIG_SETMASK, before.as_raw());
+    change(libc::SIG_SETMASK, &before);
     result
 }
 

@@ -458,11 +458,9 @@ impl Command {
 
     /// What the child becomes, and the pipes' ends that stay here.
     pub(crate) fn prepare(&self) -> io::Result<(Program, Pipes)> {
-        let environment = self.environment();
         let name = self.arg0.as_ref().unwrap_or(&self.program);
         let args = std::iter::once(name).chain(&self.args).map(|arg| &**arg);
-        let env = environment.iter().map(|(k, v)| (&**k, &**v));
-        let mut program = Program::new(&self.program, args, env)?;
+        let mut program = Program::new(&self.program, args, self.environment())?;
         if let Some(directory) = &self.directory {
             program.directory(directory.as_os_str())?;
         }
@@ -479,18 +477,14 @@ impl Command {
         Ok((program, pipes))
     }
 
-    fn environment(&self) -> BTreeMap<OsString, OsString> {
-        let mut environment = BTreeMap::new();
-        if !self.env_clear {
-            environment.extend(std::env::vars_os());
-        }
-        for (key, value) in &self.env {
-            match value {
-                Some(value) => environment.insert(key.clone(), value.clone()),
-                None => environment.remove(key),
-            };
-        }
-        environment
+    /// What the program inherits, and then what is set for it.
+    fn environment(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        let all = (!self.env_clear).then(std::env::vars_os);
+        let is_inherited = |(key, _): &(OsString, _)| !self.env.contains_key(key);
+        let inherited = all.into_iter().flatten().filter(is_inherited);
+        let set = self.env.iter();
+        let set = set.filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
+        inherited.chain(set)
     }
 }
 

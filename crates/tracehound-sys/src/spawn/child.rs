@@ -17,6 +17,16 @@ use super::handshake::{Handshake, State};
 use super::program::{PreExec, Program};
 use crate::{Result, Tid, seccomp};
 
+/// Whose memory the child runs in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// A copy of its own. It resets the host's handlers and sets its signal mask.
+    Copied,
+    /// Its maker's. All signals stay blocked, so that no handler runs; its tracer sets the mask
+    /// at its exec, which resets the handlers.
+    Shared,
+}
+
 /// What a failed child ends with. Nobody sees it: the tracer reports the error.
 const FAILED: c_int = 127;
 
@@ -31,7 +41,7 @@ pub(super) fn fork(
     // threaded process may do, and the closures, whose maker vouched for them.
     match unsafe { libc::fork() } {
         0 => {
-            let code = run(program, closures, handshake, maker);
+            let code = run(program, closures, handshake, maker, Memory::Copied);
             // SAFETY: ends the child without running anything of the parent's.
             unsafe { libc::_exit(code) }
         }
@@ -54,12 +64,16 @@ pub(super) fn run(
     closures: &mut [PreExec],
     handshake: &Handshake,
     maker: Tid,
+    memory: Memory,
 ) -> c_int {
-    reset_handlers();
+    match memory {
+        Memory::Copied => reset_handlers(),
+        Memory::Shared => reset(libc::SIGPIPE),
+    }
     if is_orphaned(maker) || handshake.wait() != State::Go {
         return FAILED;
     }
-    let errno = match become_program(program, closures) {
+    let errno = match become_program(program, closures, memory) {
         Ok(()) => exec(program),
         Err(errno) => errno,
     };
@@ -82,8 +96,8 @@ fn is_orphaned(maker: Tid) -> bool {
 const STANDARD_SIGNALS: c_int = 31;
 
 /// A handler of the host must not run in the child, which is about to unblock all
-/// signals. What is ignored stays ignored, as across any exec; SIGPIPE, which Rust
-/// programs ignore, is what std makes of it.
+/// signals. What is ignored stays ignored, as across any exec; but for SIGPIPE, which Rust
+/// programs ignore: its default is what std gives to children.
 fn reset_handlers() {
     // Between the two ranges are the C library's own.
     let real_time = libc::SIGRTMIN()..=crate::SIGNAL_MAX;
@@ -95,27 +109,36 @@ fn reset_handlers() {
         let default = action.sa_sigaction == libc::SIG_DFL;
         let ignored = action.sa_sigaction == libc::SIG_IGN && signal != libc::SIGPIPE;
         if known && !default && !ignored {
-            // SAFETY: zero is a value of every field, and means SIG_DFL.
-            let action: libc::sigaction = unsafe { std::mem::zeroed() };
-            // SAFETY: sets a default action; the child's table is its own.
-            unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
+            reset(signal);
         }
     }
 }
 
+fn reset(signal: c_int) {
+    // SAFETY: zero is a value of every field, and means SIG_DFL.
+    let action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: sets a default action; the child's table is its own. It does not fail, so errno
+    // stays.
+    unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
+}
+
 /// The filter; then descriptors, identity, directory, signals, in std's order.
-fn become_program(program: &Program, closures: &mut [PreExec]) -> std::result::Result<(), c_int> {
+fn become_program(
+    program: &Program,
+    closures: &mut [PreExec],
+    memory: Memory,
+) -> std::result::Result<(), c_int> {
     if let Some(filter) = &program.filter {
         seccomp::install(filter)?;
     }
-    set_up(program).map_err(syscalls::Errno::into_raw)?;
+    set_up(program, memory).map_err(syscalls::Errno::into_raw)?;
     for closure in closures {
         (closure.0)().map_err(|error| error.raw_os_error().unwrap_or(libc::EINVAL))?;
     }
     Ok(())
 }
 
-fn set_up(program: &Program) -> std::result::Result<(), syscalls::Errno> {
+fn set_up(program: &Program, memory: Memory) -> std::result::Result<(), syscalls::Errno> {
     for (target, source) in (0_usize..).zip(&program.stdio) {
         if let Some(source) = source {
             // SAFETY: duplicates an open descriptor onto another one, of the child's.
@@ -145,17 +168,14 @@ fn set_up(program: &Program) -> std::result::Result<(), syscalls::Errno> {
     }
     // SAFETY: takes numbers. From here on the child is its tracer's business.
     unsafe { syscall!(Sysno::prctl, libc::PR_SET_PDEATHSIG, 0) }?;
-    let mask: *const libc::sigset_t = program.mask.as_raw();
-    // SAFETY: reads a live set, whose beginning is the kernel's; only the child's mask changes.
-    unsafe {
-        let how = libc::SIG_SETMASK;
-        syscall!(Sysno::rt_sigprocmask, how, mask, 0, KERNEL_SIGSET)
-    }?;
+    if memory == Memory::Copied {
+        let mask = program.mask.bits();
+        let (how, mask) = (libc::SIG_SETMASK, &raw const mask);
+        // SAFETY: reads a live set of the kernel's size; only the child's mask changes.
+        unsafe { syscall!(Sysno::rt_sigprocmask, how, mask, 0, size_of::<u64>()) }?;
+    }
     Ok(())
 }
-
-/// The kernel's signal sets have a bit for each of 64 signals.
-const KERNEL_SIGSET: usize = 8;
 
 /// Tries the files in turn, as execvp(3) does; gives the error if none would do.
 fn exec(program: &Program) -> c_int {

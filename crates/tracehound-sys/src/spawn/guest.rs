@@ -5,6 +5,12 @@
 //! itself and seizes it at once, and an exec that hangs (a file on a server that is gone)
 //! holds up nobody.
 //!
+//! All signals are blocked in the child until its exec, so that no handler of the host runs on the
+//! storage of the thread that made it. It would have to look at all its handlers before it
+//! unblocked any; so its tracer gives it its mask instead, in the stop at its exec. If the tracer's
+//! process is killed while the child is in its exec, the program starts untraced and with all
+//! signals blocked.
+//!
 //! What the child uses must stay where it is until it has left this memory, which its tracer
 //! sees: by its exec or by its death. If that is never seen, it stays for ever.
 
@@ -14,7 +20,8 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use super::{Launch, child};
+use super::Launch;
+use super::child::{self, Memory};
 use crate::{Result, Tid, thread};
 
 /// Enough for the child's few frames.
@@ -76,5 +83,6 @@ impl Guest {
 extern "C" fn enter(launch: *mut c_void) -> c_int {
     // SAFETY: `Guest::new` passes a launch that lives as long as the child runs here.
     let launch = unsafe { &*launch.cast::<Launch>() };
-    child::run(&launch.program, &mut [], &launch.handshake, launch.maker)
+    let (program, handshake) = (&launch.program, &launch.handshake);
+    child::run(program, &mut [], handshake, launch.maker, Memory::Shared)
 }

@@ -1,5 +1,6 @@
-//! The page that a child shares with its tracer until its exec.
+//! What a child shares with its tracer until its exec.
 
+use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
@@ -24,28 +25,29 @@ pub(super) enum State {
     Failed = 4,
 }
 
+#[derive(Debug, Default)]
 #[repr(C)]
 struct Shared {
     state: AtomicU32,
     pid: AtomicI32,
     errno: AtomicI32,
+    /// Somebody sleeps until the state changes, or is about to.
+    awaited: AtomicU32,
 }
 
-/// A shared mapping, so that it also serves a forked child.
+/// A shared mapping, for a child with memory of its own.
 #[derive(Debug)]
-pub(super) struct Handshake {
-    page: NonNull<Shared>,
-}
+struct Page(NonNull<Shared>);
 
 // SAFETY: the page belongs to this value and holds atomics only.
-unsafe impl Send for Handshake {}
+unsafe impl Send for Page {}
 // SAFETY: as above.
-unsafe impl Sync for Handshake {}
+unsafe impl Sync for Page {}
 
 const PAGE: usize = 4096;
 
-impl Handshake {
-    pub(super) fn new() -> Result<Self> {
+impl Page {
+    fn new() -> Result<Self> {
         // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
         let page = unsafe {
             libc::mmap(
@@ -61,13 +63,53 @@ impl Handshake {
             return Err(Errno::last());
         }
         let page = NonNull::new(page.cast()).ok_or(Errno::ENOMEM)?;
-        Ok(Handshake { page })
+        Ok(Page(page))
+    }
+}
+
+impl Deref for Page {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        // SAFETY: mapped and zeroed by `new`, which is a value of every field, and
+        // mapped while self lives.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, unmapped here only.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), PAGE) };
+    }
+}
+
+#[derive(Debug)]
+enum Place {
+    Mapped(Page),
+    /// For a child in this memory. It must not move while there is one.
+    Here(Shared),
+}
+
+#[derive(Debug)]
+pub(super) struct Handshake(Place);
+
+impl Handshake {
+    /// For a child with a copy of this memory.
+    pub(super) fn mapped() -> Result<Self> {
+        Ok(Handshake(Place::Mapped(Page::new()?)))
+    }
+
+    /// For a child in this memory.
+    pub(super) fn here() -> Self {
+        Handshake(Place::Here(Shared::default()))
     }
 
     fn shared(&self) -> &Shared {
-        // SAFETY: mapped and zeroed by `new`, which is a value of every field, and
-        // mapped while self lives.
-        unsafe { self.page.as_ref() }
+        match &self.0 {
+            Place::Mapped(page) => page,
+            Place::Here(shared) => shared,
+        }
     }
 
     pub(super) fn state(&self) -> State {
@@ -114,12 +156,17 @@ impl Handshake {
 
     /// Answers the child.
     pub(super) fn advance(&self, state: State) {
-        self.shared().state.store(state as u32, Ordering::Release);
+        let shared = self.shared();
+        // Either this sees that it is awaited, or who waits sees the new state.
+        shared.state.store(state as u32, Ordering::SeqCst);
+        if shared.awaited.load(Ordering::SeqCst) == 0 {
+            return;
+        }
         // SAFETY: a wake of the futex that the child and the launcher wait at.
         unsafe {
             libc::syscall(
                 libc::SYS_futex,
-                self.shared().state.as_ptr(),
+                shared.state.as_ptr(),
                 libc::FUTEX_WAKE,
                 i32::MAX,
             );
@@ -133,6 +180,7 @@ impl Handshake {
             if state != State::New && state != State::Announced {
                 return state;
             }
+            self.shared().awaited.store(1, Ordering::SeqCst);
             // SAFETY: a wait at a live futex without a timeout. However it ends, there is
             // another look.
             let _ = unsafe {
@@ -140,12 +188,5 @@ impl Handshake {
                 syscall!(Sysno::futex, address, libc::FUTEX_WAIT, state as u32, 0)
             };
         }
-    }
-}
-
-impl Drop for Handshake {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `new`, unmapped here only.
-        unsafe { libc::munmap(self.page.as_ptr().cast(), PAGE) };
     }
 }

@@ -3,7 +3,8 @@
 //! 1. The child is made, and waits at a futex.
 //! 2. The tracer thread seizes it and lets it [go](Launch::go), or [aborts](Launch::abort).
 //! 3. The child becomes what the [`Program`] says and calls execve(2). `PTRACE_EVENT_EXEC`
-//!    is success; an error number in a shared page, and the child's death, is failure.
+//!    is success; an error number in shared memory, and the child's death, is failure.
+//! 4. A [`Guest`] gets its [signal mask](Launch::mask) in that stop.
 //!
 //! The child may be killed at any moment. No SIGSTOP, no pipe: it sees nothing of all this.
 //!
@@ -32,7 +33,7 @@ use nix::errno::Errno;
 
 use crate::ptrace::SyscallEntry;
 use crate::wake::Interrupter;
-use crate::{Result, Tid};
+use crate::{Result, SignalSet, Tid};
 use handshake::{Handshake, State};
 
 pub use guest::Guest;
@@ -73,7 +74,10 @@ impl Launch {
         Ok(Launch {
             program,
             closures: Mutex::new(closures),
-            handshake: Handshake::new()?,
+            handshake: match forks {
+                true => Handshake::mapped()?,
+                false => Handshake::here(),
+            },
             maker: Tid::current_process(),
             forks,
         })
@@ -112,6 +116,11 @@ impl Launch {
             State::Aborted => Progress::Failed(Errno::ECANCELED),
             State::Announced | State::Go => Progress::Announced(self.handshake.pid()),
         }
+    }
+
+    /// The signals that the program starts with blocked. A [`Guest`] does not set them itself.
+    pub fn mask(&self) -> SignalSet {
+        self.program.mask
     }
 
     /// Lets the child, now seized, go on to its exec.

@@ -7,8 +7,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
+use crate::SignalSet;
 use crate::ptrace::BpfInstruction;
-use crate::thread::{SignalMask, mask_for_children};
+use crate::thread::mask_for_children;
 
 /// A closure that runs in the child before its exec.
 ///
@@ -39,26 +40,41 @@ impl fmt::Debug for PreExec {
 /// An array of strings for execve(2), ended by null.
 #[derive(Debug)]
 struct StringArray {
-    _strings: Vec<CString>,
+    /// All of them, each ended by a NUL.
+    _bytes: Vec<u8>,
     pointers: Vec<*const libc::c_char>,
 }
 
 impl StringArray {
-    fn new(strings: Vec<CString>) -> Self {
-        let pointers = strings
-            .iter()
-            .map(|string| string.as_ptr())
-            .chain([std::ptr::null()])
-            .collect();
-        StringArray {
-            _strings: strings,
-            pointers,
+    /// Of strings each of which `push` appends to all before it.
+    fn new<T>(
+        strings: impl IntoIterator<Item = T>,
+        mut push: impl FnMut(&mut Vec<u8>, T),
+    ) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        let mut starts = Vec::new();
+        for string in strings {
+            let start = bytes.len();
+            push(&mut bytes, string);
+            if bytes[start..].contains(&0) {
+                return Err(has_nul());
+            }
+            bytes.push(0);
+            starts.push(start);
         }
+        // They do not move any more.
+        let address = |start: usize| bytes[start..].as_ptr().cast();
+        let pointers = starts.into_iter().map(address);
+        let pointers = pointers.chain([std::ptr::null()]).collect();
+        Ok(StringArray {
+            _bytes: bytes,
+            pointers,
+        })
     }
 }
 
-// SAFETY: the pointers lead to the strings beside them, whose bytes do not move and
-// are never changed.
+// SAFETY: the pointers lead to the bytes beside them, which do not move and are never
+// changed.
 unsafe impl Send for StringArray {}
 // SAFETY: as above.
 unsafe impl Sync for StringArray {}
@@ -83,12 +99,15 @@ pub struct Program {
     /// The seccomp filter that it gets.
     pub(super) filter: Option<Vec<BpfInstruction>>,
     /// The signals that it starts with blocked.
-    pub(super) mask: SignalMask,
+    pub(super) mask: SignalSet,
 }
 
 fn c_string(text: &OsStr) -> io::Result<CString> {
-    CString::new(text.as_bytes())
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a string contains a NUL byte"))
+    CString::new(text.as_bytes()).map_err(|_| has_nul())
+}
+
+fn has_nul() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "a string contains a NUL byte")
 }
 
 impl Program {
@@ -100,27 +119,26 @@ impl Program {
     /// # Errors
     ///
     /// `InvalidInput` for a string with a NUL byte.
-    pub fn new<'a>(
+    pub fn new<'a, S: AsRef<OsStr>>(
         file: &OsStr,
         args: impl IntoIterator<Item = &'a OsStr>,
-        env: impl IntoIterator<Item = (&'a OsStr, &'a OsStr)>,
+        env: impl IntoIterator<Item = (S, S)>,
     ) -> io::Result<Self> {
         let mut path = None;
-        let mut envp = Vec::new();
-        for (name, value) in env {
+        let envp = StringArray::new(env, |bytes, (name, value)| {
+            let (name, value) = (name.as_ref(), value.as_ref());
             if name == "PATH" {
-                path = Some(value);
+                path = Some(value.to_os_string());
             }
-            let mut pair = name.to_os_string();
-            pair.push("=");
-            pair.push(value);
-            envp.push(c_string(&pair)?);
-        }
-        let argv = args.into_iter().map(c_string).collect::<io::Result<_>>()?;
+            for part in [name.as_bytes(), b"=", value.as_bytes()] {
+                bytes.extend_from_slice(part);
+            }
+        })?;
+        let append = |bytes: &mut Vec<u8>, arg: &OsStr| bytes.extend_from_slice(arg.as_bytes());
         Ok(Program {
-            files: candidates(file, path)?,
-            argv: StringArray::new(argv),
-            envp: StringArray::new(envp),
+            files: candidates(file, path.as_deref())?,
+            argv: StringArray::new(args, append)?,
+            envp,
             directory: None,
             stdio: [None, None, None],
             uid: None,

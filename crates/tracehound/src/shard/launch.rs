@@ -232,11 +232,17 @@ impl Local {
 
     /// `PTRACE_EVENT_EXEC`. Gives whether it was such a child's.
     pub(super) fn launch_exec(&self, tid: Tid) -> bool {
-        let known = self.launches.seized.borrow().contains_key(&tid);
-        if known {
-            self.launched(tid, None);
+        let seized = self.launches.seized.borrow();
+        let Some(plan) = seized.get(&tid) else {
+            return false;
+        };
+        if plan.guest.is_some() {
+            // An error: it was killed, which is reported.
+            let _ = ptrace::setsigmask(tid, plan.launch.mask());
         }
-        known
+        drop(seized);
+        self.launched(tid, None);
+        true
     }
 
     /// A death before the exec. Gives whether it was such a child's.

@@ -112,12 +112,12 @@ impl Local {
 
     /// `PTRACE_EVENT_EXEC`, which comes under the id of the leader, whoever called exec.
     fn exec(&self, tid: Tid) {
-        let Ok(former) = named_by(tid, StopKind::Exec) else {
-            return;
-        };
         if self.launch_exec(tid) {
             return;
         }
+        let Ok(former) = named_by(tid, StopKind::Exec) else {
+            return;
+        };
         let Some(slot) = self.survivor(tid, former) else {
             self.early_stop(tid, StopKind::Exec);
             return;
