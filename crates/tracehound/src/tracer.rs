@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::runtime::Handle;
@@ -582,9 +582,14 @@ impl Drop for FellOnDrop {
 /// Waits for the kernel to let go of what an ended thread still traced: it does so after it has
 /// told whoever joins the thread.
 fn await_release(thread: Tid) {
-    const AT_MOST: Duration = Duration::from_secs(1);
-    let start = Instant::now();
-    while proc::state(Tid::current_process(), thread).is_ok() && start.elapsed() < AT_MOST {
-        std::thread::sleep(Duration::from_micros(50));
+    const PAUSE: Duration = Duration::from_micros(50);
+    // At least a second. It is counted in looks, so that a machine that stood still all the while
+    // does not end it.
+    const LOOKS: usize = 20_000;
+    for _ in 0..LOOKS {
+        if proc::state(Tid::current_process(), thread).is_err() {
+            return;
+        }
+        std::thread::sleep(PAUSE);
     }
 }

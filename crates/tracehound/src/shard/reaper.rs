@@ -55,6 +55,9 @@ use crate::spawner;
 /// frozen cgroup. They are let go by the kernel when the thread ends.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
+/// What a turn of that counts at most: the machine may stand still for longer.
+const TURN: Duration = Duration::from_millis(20);
+
 /// In the end, how many reports more than there are tracees are taken at once: births and
 /// deaths come on top of one stop each.
 const MARGIN: usize = 64;
@@ -349,8 +352,9 @@ fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
     for slot in &tracees {
         local.release(slot);
     }
-    let mut deadline = Instant::now() + LAST_CALL;
-    while !local.is_over() && Instant::now() < deadline {
+    let mut left = LAST_CALL;
+    let mut before = Instant::now();
+    while !local.is_over() && !left.is_zero() {
         attend(local);
         if take_some(local, local.shard.load() + MARGIN, |_| {}) == 0 {
             if local.has_unsettled() {
@@ -361,8 +365,12 @@ fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
             local.patrol(true);
         } else if local.kills_all() {
             // They die, and what they had made just before is met only then.
-            deadline = Instant::now() + LAST_CALL;
+            left = LAST_CALL;
         }
+        // While this thread itself could not run, nor could they, perhaps.
+        let now = Instant::now();
+        left = left.saturating_sub((now - before).min(TURN));
+        before = now;
     }
     if local.kills_all() && !local.is_over() {
         local.kill_the_unmet();
