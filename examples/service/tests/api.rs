@@ -5,6 +5,10 @@ mod client;
 use client::{Service, Victim, lives, tracer, until};
 use serde_json::json;
 
+/// A script with three processes besides its own, all there at the same time. It ends with 5.
+const THREE_AT_ONCE: &str =
+    "sleep 1000 & a=$!; sleep 1000 & b=$!; sleep 1000 & kill $a $b $!; wait; exit 5";
+
 /// A command that makes calls of its own until it is killed.
 const BUSY: [&str; 3] = ["sh", "-c", "while :; do read x </proc/self/stat; done"];
 
@@ -232,7 +236,7 @@ async fn numbers_and_sizes_are_bounded() {
 #[tokio::test]
 async fn tracees_beyond_the_limit_run_untraced() {
     let service = Service::start(&["--max-tracees", "2"]);
-    let script = "sleep 0.01 & sleep 0.01 & sleep 0.01 & wait; exit 5";
+    let script = THREE_AT_ONCE;
     let id = service
         .trace(json!({"command": ["sh", "-c", script]}))
         .await;
@@ -388,7 +392,7 @@ async fn what_all_traces_take_together_is_bounded() {
     assert_eq!(all["traces"].as_array().map(Vec::len), Some(1), "{all}");
 
     // Beyond the limit what is traced runs on by itself.
-    let script = "sleep 0.01 & sleep 0.01 & sleep 0.01 & wait; exit 5";
+    let script = THREE_AT_ONCE;
     let id = service
         .trace(json!({"command": ["sh", "-c", script], "buffer": 30}))
         .await;

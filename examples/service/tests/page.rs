@@ -272,7 +272,10 @@ fn names_are_text_and_never_markup() {
     let hostile = directory
         .path()
         .join("<img src=x onerror=document.title=1>");
-    std::fs::copy("/bin/sleep", &hostile).expect("a copy");
+    // By another process: what this one has open to write, a child of another test may have, too,
+    // and then nobody can execute it.
+    let copied = Command::new("cp").arg("/bin/sleep").arg(&hostile).status();
+    assert!(copied.expect("cp").success());
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let command = json!({"command": [hostile, "1000"], "filter": ["clock_nanosleep"]});
     runtime.block_on(service.trace(command));
