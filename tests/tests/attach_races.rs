@@ -87,19 +87,22 @@ async fn an_exec_does_not_hold_it_up() {
     let ward = Ward::start([KEEPER, SLEEPER, "execs", "100"]).await;
     let pid = ward.pid();
     let tracer = new_tracer();
-    let mut attached = 0;
-    for _ in 0..100 {
-        match soon("attach", tracer.attach(pid)).await {
-            Ok(mut process) => {
-                attached += 1;
-                assert!(process.threads().count() > 0);
-                soon("detach", process.detach()).await.expect("detached");
+    // How often an exec comes in between is not ours to say.
+    let often = async {
+        let mut attached = 0;
+        while attached < 60 {
+            match tracer.attach(pid).await {
+                Ok(mut process) => {
+                    attached += 1;
+                    assert!(process.threads().count() > 0);
+                    soon("detach", process.detach()).await.expect("detached");
+                }
+                Err(Error::NoSuchProcess(_)) => {}
+                Err(error) => panic!("{error}"),
             }
-            Err(Error::NoSuchProcess(_)) => {}
-            Err(error) => panic!("{error}"),
         }
-    }
-    assert!(attached > 50, "{attached}");
+    };
+    soon("attached often", often).await;
     until("all free", || untraced(pid).len() == tasks(pid).len()).await;
 }
 

@@ -46,19 +46,20 @@ async fn to_the_nops(tracee: &mut Tracee) -> u64 {
 async fn up_to_the_branch(tracer: Tracer) {
     let (mut tracee, _child) = start(&tracer, &mut puppet!("step")).await;
     let code = to_the_nops(&mut tracee).await;
-    let mut stops = 0;
+    let (mut stops, mut before) = (0, code);
     loop {
         stops += 1;
         let at = block_step(&mut tracee).await;
         if !(code..code + 4).contains(&at) {
             break;
         }
-        assert_eq!(at, code + stops, "neither one instruction nor the block");
+        assert!(at > before, "{at:#x} behind {before:#x}");
+        before = at;
     }
-    match stops {
-        1 => {}
-        4 => eprintln!("one instruction at a time: this machine does not stop at branches"),
-        other => panic!("{other} stops"),
+    assert!(stops <= 4, "{stops} stops");
+    if stops > 1 {
+        // A hypervisor that takes the CPU away may forget what it was to stop at.
+        eprintln!("{stops} stops: this machine does not, or not always, stop at branches");
     }
     ends_well(&mut tracee).await;
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tracehound::{Command, Event, PinnedTask, ResumeMode, Stdio, Tid, Tracee, Tracer};
-use tracehound_tests::{Log, builder, next, own_threads, soon, start, until};
+use tracehound_tests::{Log, builder, next, own_threads, soon, start, state, until};
 use tracing::Level;
 
 /// The threads of the whole process are looked at: one test at a time.
@@ -40,6 +40,11 @@ fn watchers() -> Vec<Tid> {
         comm.is_ok_and(|comm| comm.starts_with("tracehound-watc"))
     });
     threads
+}
+
+/// The watching thread was joined. `/proc` may show it for a moment longer.
+async fn has_ended() {
+    until("the end of the watching thread", || watchers().is_empty()).await;
 }
 
 fn said_of(log: &Log, tid: Tid) -> usize {
@@ -91,7 +96,7 @@ async fn a_task_that_blocks_is_reported() {
     .await;
     assert_eq!(said_of(&log, other.tid()), 0);
     soon("shutdown", tracer.shutdown()).await.expect("shutdown");
-    assert_eq!(watchers(), [], "joined");
+    has_ended().await;
 }
 
 // A shutdown has to wait for it, and does not do so silently.
@@ -113,7 +118,7 @@ async fn one_that_holds_up_the_end_is_reported() {
         .await
         .expect("no panic")
         .expect("shutdown");
-    assert_eq!(watchers(), [], "joined");
+    has_ended().await;
 }
 
 // Who awaits is not reported, whatever it does all day.
@@ -171,15 +176,14 @@ async fn watching_an_idle_tracer_costs_nothing() {
         };
         status.lines().find_map(of).unwrap_or(0_u64)
     };
-    let mut before = wakes();
+    // It sleeps for many times the limit. One that goes on looking never does.
     until("sleep", || {
-        std::thread::sleep(Duration::from_millis(100));
-        std::mem::replace(&mut before, wakes()) == before
+        let before = wakes();
+        std::thread::sleep(Duration::from_millis(400));
+        wakes() == before && state(watcher) == Some('S')
     })
     .await;
-    // For many times the limit.
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(wakes(), before);
+    let before = wakes();
     // A poll wakes it.
     soon("an answer", control.interrupt())
         .await

@@ -1,5 +1,8 @@
 //! Interrupting, killing and reading a tracee from elsewhere.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use futures::StreamExt;
 use tracehound::{Child, Command, Error, Event, ResumeMode, Signal, Stdio, Tracee, Tracer};
 use tracehound_sys::signal_process;
@@ -10,6 +13,10 @@ fn sleeper(args: &[&str]) -> Command {
     command.args(args).stdout(Stdio::piped()).kill_on_drop(true);
     command
 }
+
+/// Times to sleep for, in milliseconds: the next one is for a machine that had no time in the one
+/// before.
+const NAPS: [&str; 4] = ["100", "1000", "8000", "40000"];
 
 /// A running program that has said that it is ready.
 async fn running(tracer: &Tracer, args: &[&str]) -> (Tracee, Child) {
@@ -44,8 +51,20 @@ async fn a_running_tracee_stops_and_runs_on() {
 // Scenario 34, 41
 #[tokio::test]
 async fn a_blocked_call_goes_on_after_an_interrupt() {
+    for length in NAPS {
+        if is_a_nap_interrupted(length).await {
+            return;
+        }
+        eprintln!("{length} ms were over before anybody looked");
+    }
+    panic!("no nap was long enough");
+}
+
+/// Whether a nap of this length, in milliseconds, was met before it was over. It is slept to its
+/// end in any case.
+async fn is_a_nap_interrupted(length: &str) -> bool {
     let tracer = new_tracer();
-    let (mut tracee, mut child) = start(&tracer, &mut sleeper(&["nap", "100"])).await;
+    let (mut tracee, mut child) = start(&tracer, &mut sleeper(&["nap", length])).await;
     let mut lines = lines(&mut child);
     let control = tracee.control();
     let watch = tokio::spawn(async move {
@@ -56,10 +75,17 @@ async fn a_blocked_call_goes_on_after_an_interrupt() {
         interrupted
     });
     assert_eq!(line(&mut lines).await, "ready");
-    until("asleep", || state(control.tid()) == Some('S')).await;
-    control.interrupt().await.expect("it lives");
+    let tid = control.tid();
+    until("asleep, or dead", || {
+        matches!(state(tid), None | Some('S' | 'Z'))
+    })
+    .await;
+    // An error: it has ended.
+    let asked = control.interrupt().await.is_ok();
     assert_eq!(line(&mut lines).await, "slept 0");
-    assert_eq!(soon("the end", watch).await.expect("no panic"), 1);
+    let interrupted = soon("the end", watch).await.expect("no panic");
+    assert!(interrupted <= usize::from(asked));
+    interrupted == 1
 }
 
 // Scenario 34: a stopped tracee does not stop twice.
@@ -93,9 +119,10 @@ async fn one_that_is_dropped_may_stop_it_later() {
     let (mut tracee, _child) = running(&tracer, &["spin"]).await;
     let control = tracee.control();
     for _ in 0..20 {
+        let stops = tracer.metrics().stops.total();
         control.interrupt().await.expect("it lives");
-        until("it has stopped", || state(tracee.tid()) == Some('t')).await;
-        // The tracer thread has seen that, and then does nothing else.
+        // The tracer thread has seen the stop, and then does nothing else.
+        until("a stop", || tracer.metrics().stops.total() > stops).await;
         let (other, _other) = start(&tracer, &mut sleeper(&["pause"])).await;
         let (begun, begin) = tokio::sync::oneshot::channel();
         let (let_go, wait) = std::sync::mpsc::channel::<()>();
@@ -125,12 +152,12 @@ async fn interrupts_at_any_moment_disturb_nothing() {
         .stdout(Stdio::null());
     let (mut tracee, mut child) = start(&tracer, &mut command).await;
     let control = tracee.control();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let asking = Arc::clone(&asked);
     let interrupter = tokio::spawn(async move {
-        let mut asked = 0_usize;
         while control.interrupt().await.is_ok() {
-            asked += 1;
+            asking.fetch_add(1, Ordering::SeqCst);
         }
-        asked
     });
     let (mut calls, mut interrupted, mut entered) = (0, 0, false);
     while let Some(event) = soon("an event", tracee.next()).await {
@@ -138,6 +165,11 @@ async fn interrupts_at_any_moment_disturb_nothing() {
             Event::SyscallEnter(enter) => {
                 assert!(!std::mem::replace(&mut entered, true), "{enter}");
                 calls += usize::from(enter.call.nr == libc::SYS_getppid as u64);
+                if calls % 100 == 0 {
+                    // However seldom the other task has a turn, it goes on as long as this one.
+                    let before = asked.load(Ordering::SeqCst);
+                    until("an answer", || asked.load(Ordering::SeqCst) > before).await;
+                }
             }
             Event::SyscallExit(exit) => {
                 assert_eq!(std::mem::take(&mut entered), exit.call.is_some(), "{exit}");
@@ -147,14 +179,13 @@ async fn interrupts_at_any_moment_disturb_nothing() {
             event => panic!("{event:?}"),
         }
     }
-    let asked = soon("the interrupter", interrupter)
+    soon("the interrupter", interrupter)
         .await
         .expect("no panic");
     assert_eq!(calls, CALLS);
-    assert!(
-        interrupted > 0 && interrupted <= asked,
-        "{interrupted} of {asked}"
-    );
+    // Those that met a stop made none of their own.
+    let asked = asked.load(Ordering::SeqCst);
+    assert!(interrupted <= asked, "{interrupted} of {asked}");
     assert!(
         soon("the end", child.wait())
             .await
@@ -170,7 +201,11 @@ async fn an_interrupt_during_a_step_makes_no_signal() {
     let (mut tracee, _child) = running(&tracer, &["spin"]).await;
     let control = tracee.control();
     let (mut steps, mut interrupts, mut late) = (0, 0, 0);
-    while interrupts < 500 {
+    for _ in 0..10_000 {
+        // Whether the step is the quicker one is not ours to say.
+        if interrupts == 500 {
+            break;
+        }
         control.interrupt().await.expect("it lives");
         match soon("a stop", tracee.wait()).await {
             Some(Event::Interrupted) => interrupts += 1,

@@ -299,7 +299,15 @@ fn broken_program(path: &Path) {
         0x1000,
     ];
     file.extend(segment.iter().flat_map(|word| word.to_ne_bytes()));
-    std::fs::write(path, file).expect("a file");
+    // By way of another process: what this one has open to write, a child of another test may
+    // have, too, and then nobody can execute it.
+    let contents = path.with_extension("contents");
+    std::fs::write(&contents, file).expect("a file");
+    let copied = std::process::Command::new("cp")
+        .arg(contents)
+        .arg(path)
+        .status();
+    assert!(copied.expect("cp").success());
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(path, mode).expect("a file");
 }

@@ -20,7 +20,7 @@ in_each_place! {
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 const SHORT: Duration = Duration::from_millis(50);
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(60);
 
 /// A process whose second page never comes, running.
 struct Pager {
@@ -289,6 +289,7 @@ async fn after_the_end(tracer: Tracer) {
 // Scenarios 49 and 51: a reader that is stuck does not hold up the end.
 #[tokio::test]
 async fn a_shutdown_beside_a_stuck_reader() {
+    let _alone = ALONE.lock().await;
     let tracer = new_tracer();
     let Some(pager) = Pager::start(&tracer).await else {
         return;

@@ -339,30 +339,20 @@ async fn sent_in_a_row(tracer: &Tracer, signals: &[Signal]) -> Vec<Signal> {
     for signal in signals {
         signal_process(tid, *signal).expect("it lives");
     }
-    signal_process(tid, Signal::SIGUSR2).expect("it lives");
+    // Of those that wait it has the highest number, and comes last.
+    let last = Signal::from_raw(libc::SIGRTMAX());
+    signal_process(tid, last).expect("it lives");
     // Each is suppressed, so that none takes effect.
     let mut reported = Vec::new();
     loop {
         tracee.cont().await.expect("it is held");
         match soon("a signal", tracee.wait()).await.expect("an event") {
-            Event::Signal(stop) if stop.signal == Signal::SIGUSR2 => break,
+            Event::Signal(stop) if stop.signal == last => break,
             Event::Signal(stop) => reported.push(stop.signal),
             // That the process was continued is told of one that was not stopped, too.
             Event::Continued => {}
             other => panic!("{other:?}"),
         }
-    }
-    // USR2's number is below the others': they may come behind it.
-    tracee.cont().await.expect("it is held");
-    loop {
-        let more = tokio::time::timeout(Duration::from_millis(20), tracee.wait());
-        match more.await {
-            Ok(Some(Event::Signal(stop))) => reported.push(stop.signal),
-            Ok(Some(Event::Continued)) => {}
-            Ok(other) => panic!("{other:?}"),
-            Err(_) => break,
-        }
-        tracee.cont().await.expect("it is held");
     }
     kill(tracee).await;
     reported

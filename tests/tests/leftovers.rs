@@ -63,7 +63,7 @@ async fn nothing_is_left_behind() {
         soon("shutdown", tracer.shutdown()).await.expect("shutdown");
         // A joined thread has ended, but /proc may show it for a moment longer.
         until("its threads are gone", || tracer_threads().is_empty()).await;
-        assert_eq!(own_fds(), fds);
+        until("so are its descriptors", || own_fds() == fds).await;
     }
     let left = waitpid(None, Some(WaitPidFlag::WNOHANG));
     assert_eq!(left, Err(Errno::ECHILD), "no child, dead or alive");

@@ -360,7 +360,7 @@ async fn who_is_detached_by_name_lives() {
             _ => {
                 assert!(!is_traced(pid));
                 soon(what, tracer.attach(0)).await.expect_err("nobody");
-                assert!(matches!(state(pid), Some('R' | 'S' | 'T')), "{what}");
+                until(what, || matches!(state(pid), Some('R' | 'S' | 'T'))).await;
                 soon(what, child.kill()).await.expect("a status");
             }
         }
@@ -491,7 +491,7 @@ async fn several_tracers_let_go_each_in_its_way() {
             if !kills {
                 let pid = child.id();
                 until("untraced", || !is_traced(pid)).await;
-                assert!(matches!(state(pid), Some('R' | 'S')));
+                until("it runs", || matches!(state(pid), Some('R' | 'S'))).await;
                 child.start_kill();
             }
             was_killed(soon("its end", child.wait()).await.expect("a status"), "it");

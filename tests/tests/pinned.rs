@@ -260,7 +260,7 @@ async fn counts(mut tracee: tracehound::Tracee, count: &'static std::sync::atomi
 #[tokio::test]
 async fn busy_tasks_of_one_thread_share_it() {
     use std::sync::atomic::{AtomicU64, Ordering};
-    const EVENTS: u64 = 40_000;
+    const EVENTS: u64 = 10_000;
     static COUNTS: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
     static TURNS: AtomicU64 = AtomicU64::new(0);
     let tracer = builder().threads(1).build().expect("a tracer");
@@ -289,18 +289,17 @@ async fn busy_tasks_of_one_thread_share_it() {
             .iter()
             .map(|count| count.load(Ordering::Relaxed))
     };
-    while counted().sum::<u64>() < EVENTS {
-        soon("an answer", elsewhere.getregs()).await.expect("held");
-        COUNTS[3].fetch_add(1, Ordering::Relaxed);
-    }
-    let shares: Vec<u64> = counted().collect();
-    // Far from fair is enough to fail; far from exact is enough to pass.
-    assert!(
-        shares.iter().all(|&share| share > EVENTS / 30),
-        "{shares:?}"
-    );
-    assert!(TURNS.load(Ordering::Relaxed) > 100, "{TURNS:?}");
-    assert!(COUNTS[3].load(Ordering::Relaxed) > 100, "{COUNTS:?}");
+    // Nobody ever comes to an end: one that got no turn beside the others would never get there.
+    let all_get_on = async {
+        while counted().any(|count| count < EVENTS)
+            || TURNS.load(Ordering::Relaxed) < 100
+            || COUNTS[3].load(Ordering::Relaxed) < 100
+        {
+            elsewhere.getregs().await.expect("held");
+            COUNTS[3].fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    soon("turns for all", all_get_on).await;
     turns.abort();
     drop(soon("the turns", turns).await);
     for (control, child) in controls {

@@ -154,8 +154,7 @@ async fn a_program_runs_where_the_host_does() {
             assert_eq!(place_of(tracee.tid()), hosts);
             assert_eq!(told(tracee, child).await, [&hosts[..], &hosts]);
         }
-        let spawner = threads("tracehound-spaw");
-        assert!(!spawner.is_empty() && spawner.into_iter().all(|tid| place(tid) == hosts));
+        assert!(are_there("tracehound-spaw", &[], &hosts));
         shut_down(&tracer).await;
     }
 }

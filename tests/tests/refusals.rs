@@ -99,7 +99,13 @@ fn copy(program: &str, owner: u32, mode: u32) -> (tempfile::TempDir, PathBuf) {
     let permissions = PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(directory.path(), permissions).expect("ours");
     let path = directory.path().join("program");
-    std::fs::copy(program, &path).expect("a copy");
+    // By another process: what this one has open to write, a child of another test may have, too,
+    // and then nobody can execute it.
+    let copied = std::process::Command::new("cp")
+        .arg(program)
+        .arg(&path)
+        .status();
+    assert!(copied.expect("cp").success());
     std::os::unix::fs::chown(&path, Some(owner), Some(owner)).expect("root may");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("root may");
     (directory, path)

@@ -174,6 +174,8 @@ fn python() {
     let script = "python3 -Bc 'import threading, subprocess, os
 def f(): subprocess.run([\"true\"])
 t = threading.Thread(target=f); t.start(); t.join()
+# Its last call may come behind that.
+while os.path.exists(\"/proc/self/task/%d\" % t.native_id): pass
 if os.fork() == 0: os._exit(3)
 os.wait()'";
     compare(script, directory().path(), CALLS);
@@ -207,7 +209,7 @@ fn all_but_some() {
 // Calls that signals interrupt, handlers, a death by a signal.
 #[test]
 fn signals() {
-    let script = "trap 'echo got it' USR1; kill -USR1 $$; (sh -c 'kill -TERM $PPID'; :); :";
+    let script = "trap 'echo got it' USR1; kill -USR1 $$; sh -c 'kill -TERM $$; :'; :";
     compare(
         script,
         directory().path(),
@@ -266,12 +268,16 @@ fn what_has_no_effect_is_said() {
     let pid = other.id().to_string();
     options.extend(["-p", &pid]);
     let input = other.stdin.take();
+    // The command is started when the other is traced.
+    let started = directory.path().join("started");
     let ends = std::thread::spawn(move || {
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        while !started.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         drop(input);
         other.wait()
     });
-    let (with, output) = strace(&options, "true", directory.path());
+    let (with, output) = strace(&options, ": > started", directory.path());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         said.contains("not enabled for processes attached"),

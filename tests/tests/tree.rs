@@ -90,6 +90,7 @@ async fn a_line_for_each_event_in_their_order() {
 // What a thread has used is not known, so nothing is said.
 #[tokio::test]
 async fn processes_end_with_what_they_used() {
+    let begin = std::time::Instant::now();
     let script = format!("{CREW} burn 100 {} child", 32 << 20);
     let (lines, status) =
         lines(&["sh", "-c", &format!("{script}; {PUPPET} threads 2; exit 5")]).await;
@@ -104,7 +105,9 @@ async fn processes_end_with_what_they_used() {
         let mut usage = lines.iter().map(|line| split_usage(line));
         let usage = usage.find(|(event, usage)| usage.is_some() && event.ends_with(end));
         let (milliseconds, memory) = numbers(usage.and_then(|(_, usage)| usage).expect("both"));
-        assert!((100.0..5000.0).contains(&milliseconds), "{lines:#?}");
+        // No more than there was; the scheduler's clock is another one.
+        let most = 2000.0 * begin.elapsed().as_secs_f64() + 1000.0;
+        assert!((100.0..=most).contains(&milliseconds), "{lines:#?}");
         assert!((32.0..64.0).contains(&memory), "{lines:#?}");
     }
 }
@@ -179,7 +182,8 @@ async fn lines_come_as_it_happens() {
 async fn names_do_no_harm() {
     let directory = tempfile::tempdir().expect("a directory");
     let name = directory.path().join("\x1b[2J\x1b]0;evil\x07\nfake line");
-    std::fs::copy(PUPPET, &name).expect("a copy");
+    // A copy could not be executed while a child of another test has it open to write.
+    std::os::unix::fs::symlink(PUPPET, &name).expect("a link");
     let name = name.to_str().expect("text");
     let (lines, status) = lines(&[name, "exit", "\x1b[31m\u{9b}0m\r"]).await;
     // Not a number.

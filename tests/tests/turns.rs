@@ -14,9 +14,9 @@ fn one_thread() -> Tracer {
     tracer.expect("a tracer")
 }
 
-/// A program that makes more calls than anybody waits for, stopped at each.
+/// A program that makes calls without end, stopped at each.
 async fn busy(tracer: &Tracer) -> (Tracee, Child) {
-    let mut command = puppet!("marks");
+    let mut command = puppet!("mark", i32::MAX);
     start(tracer, command.resume_mode(ResumeMode::Syscall)).await
 }
 
@@ -49,10 +49,8 @@ async fn each_has_its_turn() {
     let now = || stops.iter().map(|stops| stops.load(Ordering::Relaxed));
     let before: Vec<u64> = now().collect();
     let done = || now().zip(&before).map(|(now, before)| now - before);
-    until("the first has come far", || done().max() >= Some(2_000)).await;
-    // They were all at it since before.
-    let slowest = done().min();
-    assert!(slowest >= Some(200), "{:?}", done().collect::<Vec<_>>());
+    // None of them comes to an end: whoever has to wait for that has no turn at all.
+    until("the last has come far", || done().min() >= Some(500)).await;
     kill_all(children).await;
     soon("shutdown", tracer.shutdown()).await.expect("shutdown");
 }
