@@ -130,7 +130,10 @@ async fn ends_while_another_attaches(tracer: Tracer) {
             }
             // It has ended before. That it can be attached to, others show.
             Err(Error::NoSuchProcess(_)) => {}
-            Err(Error::NotPermitted { reason, .. }) if reason == Refusal::Zombie => {}
+            Err(Error::NotPermitted {
+                reason: Refusal::Zombie,
+                ..
+            }) => {}
             Err(error) => panic!("{error}"),
         }
         assert_exits_with_7(&mut child).await;
