@@ -3,7 +3,7 @@
 //! A script is a sequence of acts, a letter each. One in brackets is what comes of an act:
 //! `t(…)` makes a thread, `f(…)` a process by fork, `e(…)` executes itself with that script,
 //! `v(…)` does so in a child of vfork. `T3;` makes three threads that sleep. `c` makes some
-//! system calls, `n` sleeps a little, `y` computes a little, `p` waits for a signal; `r10;`
+//! system calls that must not fail, `n` sleeps a little, `y` computes a little, `p` waits for a signal; `r10;`
 //! sends a signal to the thread, `k10;` to the process; `w` waits for a child; `q` ends the
 //! thread, `x` the process. What is no act is skipped.
 
@@ -44,6 +44,16 @@ fn number(script: &Script) -> (c_int, &Script) {
 fn pause() {
     // SAFETY: takes nothing and touches nothing.
     unsafe { libc::pause() };
+}
+
+/// Makes a call that cannot fail, unless a filter or a tracer has it fail: then the program ends
+/// as if it had panicked.
+fn certain_call(number: libc::c_long) {
+    // SAFETY: takes nothing, or the number of this process, and touches nothing.
+    if unsafe { libc::syscall(number, 0) } < 0 {
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(101) }
+    }
 }
 
 fn end_thread() -> ! {
@@ -111,10 +121,9 @@ fn act(mut script: &Script) {
     while let [letter, rest @ ..] = script {
         script = rest;
         match letter {
-            b'c' => (0..3).for_each(|_| {
-                // SAFETY: takes nothing and touches nothing.
-                unsafe { libc::syscall(libc::SYS_getppid) };
-            }),
+            b'c' => [libc::SYS_getppid, libc::SYS_getpgid, libc::SYS_sched_yield]
+                .into_iter()
+                .for_each(certain_call),
             b'n' => std::thread::sleep(Duration::from_micros(200)),
             b'y' => (0..20_000).for_each(|n| {
                 std::hint::black_box(n);

@@ -1,5 +1,6 @@
 //! A case from its beginning to its end, and what must not be left of it.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ pub(crate) async fn run(case: Case, shared: &Arc<Shared>) {
         // It went with the tracer thread's tasks.
         None => soon("shutdown", tracer.shutdown()).await.expect("shutdown"),
     }
-    system::nobody_is_traced().await;
+    system::nobody_is_traced(shared.passes.load(Ordering::SeqCst)).await;
     let made = shared.made.lock();
     let made = made.unwrap_or_else(PoisonError::into_inner).clone();
     system::nobody_is_left(&made).await;
@@ -91,7 +92,7 @@ async fn end(mut world: World, tracer: Tracer, how: End) {
             world.shared.shut.set();
             soon("shutdown", tracer.shutdown()).await.expect("shutdown");
             // Nothing is left to happen; who runs on is ended here.
-            system::assert_nobody_is_traced();
+            system::assert_nobody_is_traced(world.shared.passes.load(Ordering::SeqCst));
             follow_all(&mut world).await;
         }
         End::Drop => {

@@ -10,7 +10,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tracehound::{Error, Event, ResumeMode, Signal, Tid};
+use tracehound::{Error, Event, Follow, ResumeMode, Signal, SyscallEntry, Sysno, Tid};
+
+use crate::filter::{BIRTHS, EXECS, Filter};
 
 /// What has been done to a program and all that comes of it.
 #[derive(Debug, Default)]
@@ -86,6 +88,8 @@ enum Call {
     Outside,
     /// It entered this one.
     Inside(u64),
+    /// It is in this one, and its filter's stop is over.
+    Judged(u64),
     Unknown,
 }
 
@@ -131,6 +135,7 @@ pub(crate) struct Life {
     pub(crate) tid: Tid,
     pub(crate) deeds: Arc<Deeds>,
     exit_stops: bool,
+    filter: Option<Arc<Filter>>,
     /// Whether its first stop is over; nothing where that is not known.
     began: Option<bool>,
     hold: Hold,
@@ -168,6 +173,7 @@ impl Life {
             tid,
             deeds: Arc::clone(deeds),
             exit_stops,
+            filter: None,
             began: Some(attached),
             hold: if attached { Hold::Running } else { Hold::First },
             frozen: false,
@@ -199,9 +205,17 @@ impl Life {
         life
     }
 
-    /// A child of this one.
+    /// One with this filter.
+    pub(crate) fn filtered(self, filter: Option<Filter>) -> Self {
+        let filter = filter.map(Arc::new);
+        Life { filter, ..self }
+    }
+
+    /// A child of this one, with the same filter.
     pub(crate) fn child(&self, tid: Tid) -> Self {
-        Life::new(tid, Origin::Born, &self.deeds, self.exit_stops)
+        let filter = self.filter.clone();
+        let child = Life::new(tid, Origin::Born, &self.deeds, self.exit_stops);
+        Life { filter, ..child }
     }
 
     pub(crate) fn note(&mut self, what: impl Debug) {
@@ -319,6 +333,19 @@ impl Life {
         self.unsure();
     }
 
+    /// It was, or may have been, detached.
+    pub(crate) fn detached(&mut self, done: bool) {
+        if done && self.is_never_detached() {
+            illegal!(self, "detached, with a filter");
+        }
+        self.letting_go();
+    }
+
+    /// Whether it has a filter, and is killed rather than left alone.
+    fn is_never_detached(&self) -> bool {
+        self.filter.as_ref().is_some_and(|filter| filter.kills())
+    }
+
     pub(crate) fn letting_go(&mut self) {
         self.note("detach");
         self.let_go = true;
@@ -336,10 +363,13 @@ impl Life {
     pub(crate) fn refused(&mut self, what: &str, error: &Error, signal: bool, shut: bool) {
         self.note(format!("{what}: {error}"));
         let legal = match error {
+            // Held or not, a shutdown kills it; its death is its next event.
+            Error::Running(_) if shut && self.is_never_detached() => !self.has_ended(),
             Error::Running(_) => self.hold != Hold::Held && self.hold != Hold::Ended,
             Error::Gone(_) => !self.is_detached() || self.lossy,
             Error::Detached(_) => self.is_detached() || self.let_go && !self.has_ended(),
             Error::Shutdown => shut,
+            Error::Filtered(_) => what == "detach" && self.is_never_detached(),
             Error::NotASignalStop { .. } => {
                 signal && !(self.hold == Hold::Held && self.stop == Stop::Signal)
             }
@@ -419,7 +449,7 @@ impl Life {
             Event::Exited(exited) => exited.code != 101 || self.deeds.is_confused(),
             Event::Killed(killed) => self.deeds.may_die_of(killed.signal),
             Event::Replaced(replaced) => replaced.by != Some(self.tid),
-            Event::Detached => self.let_go || shut,
+            Event::Detached => (self.let_go || shut) && !self.is_never_detached(),
             // Nobody else waits here.
             _ => false,
         };
@@ -436,7 +466,8 @@ impl Life {
     }
 
     fn check_stop(&mut self, event: &Event) {
-        let entered = self.kinds.is_syscall_alone() && matches!(self.call, Call::Inside(_));
+        let entered =
+            self.kinds.is_syscall_alone() && matches!(self.call, Call::Inside(_) | Call::Judged(_));
         let (legal, call) = match event {
             Event::Started(_) => (true, self.call),
             Event::SyscallEnter(enter) => {
@@ -446,11 +477,16 @@ impl Life {
             Event::SyscallExit(exit) => {
                 let same = match (self.call, exit.call) {
                     (Call::Outside, _) => false,
-                    (Call::Inside(nr), Some(call)) => nr == call.nr,
-                    (Call::Inside(_), None) => !entered,
+                    (Call::Inside(nr) | Call::Judged(nr), Some(call)) => nr == call.nr,
+                    (Call::Inside(_) | Call::Judged(_), None) => !entered,
                     (Call::Unknown, _) => true,
                 };
-                (self.kinds.has_any(2) && same, Call::Outside)
+                let legal = self.kinds.has_any(2) && same && !self.is_stop_missing();
+                (legal, Call::Outside)
+            }
+            Event::Seccomp(stop) => {
+                let legal = self.may_be_judged(stop.call) && stop.data == 0;
+                (legal, Call::Judged(stop.call.nr))
             }
             Event::Step => (std::mem::take(&mut self.stepping), Call::Outside),
             Event::Signal(stop) => {
@@ -469,12 +505,16 @@ impl Life {
                 (asked && !entered, Call::Outside)
             }
             Event::Fork(birth) | Event::Vfork(birth) | Event::Clone(birth) => {
-                (birth.parent == self.tid, self.in_call())
+                let own = birth.parent == self.tid && self.is_followed(event);
+                (own && self.may_have_made(BIRTHS), self.in_call())
             }
             Event::VforkDone(birth) => (birth.parent == self.tid, self.in_call()),
-            Event::Exec(_) => (true, self.in_call()),
+            Event::Exec(exec) => {
+                let own = exec.former_tid == self.tid;
+                (!own || self.may_have_made(EXECS), self.in_call())
+            }
             Event::Exiting(_) => (self.exit_stops, Call::Unknown),
-            // No filter, no breakpoint, nothing that is not understood.
+            // No breakpoint, nothing that is not understood.
             _ => (false, Call::Unknown),
         };
         if !legal {
@@ -486,8 +526,45 @@ impl Life {
     /// In a system call, perhaps one whose entry was not seen.
     fn in_call(&self) -> Call {
         match self.call {
-            Call::Inside(nr) => Call::Inside(nr),
+            Call::Inside(_) | Call::Judged(_) => self.call,
             _ => Call::Unknown,
+        }
+    }
+
+    /// Whether its filter may stop it at this call now. A resume for all calls shows the entry
+    /// first, and each call is judged once.
+    fn may_be_judged(&self, call: SyscallEntry) -> bool {
+        let stops = self.filter.as_ref().is_some_and(|f| f.stops(call));
+        let in_order = match self.call {
+            Call::Inside(nr) => nr == call.nr,
+            Call::Judged(_) => false,
+            Call::Outside => !self.kinds.is_syscall_alone(),
+            Call::Unknown => true,
+        };
+        stops && in_order && self.kinds != Kinds(0)
+    }
+
+    /// Whether it is behind the entry of a call at which its filter stops, without that stop.
+    fn is_stop_missing(&self) -> bool {
+        match (self.call, &self.filter) {
+            (Call::Inside(nr), Some(filter)) => filter.stops_at(nr) && !self.deeds.is_confused(),
+            _ => false,
+        }
+    }
+
+    /// Whether one of these calls may have been made, though perhaps not seen.
+    fn may_have_made(&self, calls: &[Sysno]) -> bool {
+        let all_stop = self.filter.as_ref().is_some_and(|f| f.stops_at_all(calls));
+        !(all_stop && self.call == Call::Outside || self.is_stop_missing())
+    }
+
+    /// Whether a birth like this is told.
+    fn is_followed(&self, event: &Event) -> bool {
+        let follow = self.filter.as_ref().map(|filter| filter.follow);
+        match follow.unwrap_or(Follow::Everything) {
+            Follow::Everything => true,
+            Follow::Threads => matches!(event, Event::Clone(_)),
+            Follow::Nothing => false,
         }
     }
 }

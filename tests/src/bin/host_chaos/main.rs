@@ -14,6 +14,7 @@
 //! - `TRACEHOUND_CHAOS_STUCK`: after how many seconds something that does not come is stuck; 45
 
 mod end;
+mod filter;
 mod follow;
 mod group;
 mod life;

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tracehound::{ResumeMode, Signal};
 
+use crate::filter::{Filter, some_filter};
+
 /// What a program does by itself; see `actor.rs`.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
@@ -49,6 +51,7 @@ pub(crate) struct Start {
     pub(crate) exit_stops: bool,
     pub(crate) before_exec: bool,
     pub(crate) kill_on_drop: bool,
+    pub(crate) filter: Option<Filter>,
 }
 
 /// How something running is attached to.
@@ -250,15 +253,15 @@ fn patience() -> impl Strategy<Value = Patience> + Clone {
 }
 
 fn start() -> impl Strategy<Value = Start> {
-    (script(), mode(), any::<bool>(), 0..6_u8, 0..4_u8).prop_map(
-        |(script, mode, exit_stops, before_exec, kill_on_drop)| Start {
-            script,
-            mode,
-            exit_stops,
-            before_exec: before_exec == 5,
-            kill_on_drop: kill_on_drop == 3,
-        },
-    )
+    let flags = (any::<bool>(), 0..6_u8, 0..4_u8);
+    (script(), mode(), flags, some_filter()).prop_map(|(script, mode, flags, filter)| Start {
+        script,
+        mode,
+        exit_stops: flags.0,
+        before_exec: flags.1 == 5,
+        kill_on_drop: flags.2 == 3,
+        filter,
+    })
 }
 
 fn seize() -> impl Strategy<Value = Seize> {

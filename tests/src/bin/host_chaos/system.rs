@@ -106,44 +106,77 @@ fn threads() -> Vec<(Tid, Tid)> {
     descendants().into_iter().flat_map(of).collect()
 }
 
-/// A thread that is traced, or stopped as only a tracee is.
-fn traced() -> Option<(Tid, Tid)> {
-    let is_traced = |tid: Tid| {
-        let status = proc::status(tid).ok()?;
-        // One that is dying is let go when its tracer's thread has taken its death.
-        let lives = !matches!(status.state, 'Z' | 'X');
-        Some(lives && (status.tracer != Tid::from_raw(0) || status.state == 't'))
-    };
-    let mut all = threads().into_iter();
-    all.find(|(_, tid)| is_traced(*tid) == Some(true))
+/// How many seccomp filters a thread has; on old kernels, whether it has some.
+fn filters(tid: Tid) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    let of = |name| status.lines().find_map(|line| line.strip_prefix(name));
+    let count = of("Seccomp_filters:").or(of("Seccomp:"))?;
+    count.trim().parse().ok()
 }
 
-fn told_of(traced: Option<(Tid, Tid)>) -> String {
-    traced.map_or_else(String::new, |(pid, tid)| {
-        format!("thread {tid} is traced, of {}", describe(pid))
+/// What of a thread is not as it has to be when nobody is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrong {
+    /// It is traced, or stopped as only a tracee is.
+    Traced,
+    /// Its calls fail: it has a filter, and no tracer.
+    LeftAlone,
+}
+
+/// Such a thread, with its process. Where some are let through their stops until they end, one
+/// that has a filter may be traced.
+fn wrong(passes: bool) -> Option<(Tid, Tid, Wrong)> {
+    let own = filters(Tid::current_process());
+    let is_wrong = |tid: Tid| {
+        let status = proc::status(tid).ok()?;
+        // One that is dying is let go when its tracer's thread has taken its death.
+        if matches!(status.state, 'Z' | 'X') {
+            return None;
+        }
+        let is_traced = status.tracer != Tid::from_raw(0);
+        match filters(tid)? > own? {
+            true if !is_traced => Some(Wrong::LeftAlone),
+            true if passes => None,
+            _ => (is_traced || status.state == 't').then_some(Wrong::Traced),
+        }
+    };
+    let mut all = threads().into_iter();
+    all.find_map(|(pid, tid)| is_wrong(tid).map(|wrong| (pid, tid, wrong)))
+}
+
+fn told_of(wrong: Option<(Tid, Tid, Wrong)>) -> String {
+    wrong.map_or_else(String::new, |(pid, tid, wrong)| {
+        format!("thread {tid} is {wrong:?}, of {}", describe(pid))
     })
 }
 
-/// Nobody is traced any more.
-pub(crate) fn assert_nobody_is_traced() {
-    let left = traced();
+/// Nobody is traced any more, but for whom `wrong` tells.
+pub(crate) fn assert_nobody_is_traced(passes: bool) {
+    let left = wrong(passes);
+    // Who has a filter and no tracer is dying: that takes its time.
+    let left = left.filter(|(_, _, wrong)| *wrong == Wrong::Traced);
     assert!(left.is_none(), "{}", told_of(left));
 }
 
-/// Waits until nobody is traced any more.
-pub(crate) async fn nobody_is_traced() {
-    until(|| told_of(traced()), || traced().is_none()).await;
+/// Waits until nobody is traced any more, but for whom `wrong` tells.
+pub(crate) async fn nobody_is_traced(passes: bool) {
+    until(|| told_of(wrong(passes)), || wrong(passes).is_none()).await;
+}
+
+fn is_tracee(pid: Tid) -> bool {
+    proc::status(pid).is_ok_and(|status| status.tracer != Tid::from_raw(0))
 }
 
 /// Reaps what is this process's to reap, and waits until nobody is left. Those that a tracer
-/// made are its own to reap.
+/// made are its own to reap, and those that it still traces.
 pub(crate) async fn nobody_is_left(tracers: &HashSet<Tid>) {
     until(
         || format!("nobody is left: {}", told()),
         || {
             kill_all();
             let left = descendants();
-            for pid in left.iter().filter(|pid| !tracers.contains(pid)) {
+            let others = left.iter().filter(|pid| !tracers.contains(pid));
+            for pid in others.filter(|pid| !is_tracee(**pid)) {
                 // An error: it is another's child, still.
                 let _ = reap(*pid);
             }

@@ -249,7 +249,8 @@ async fn detach(
     };
     match detached {
         Some(Err(error)) => life.refused("detach", &error, signal.is_some(), shut.get()),
-        Some(Ok(())) | None => life.letting_go(),
+        Some(Ok(())) => life.detached(true),
+        None => life.detached(false),
     }
 }
 

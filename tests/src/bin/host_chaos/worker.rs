@@ -96,7 +96,8 @@ pub(crate) fn run(first: u64, span: Duration, cases: u64, mut says: File) {
     let mut early = None;
     while done < cases && start.elapsed() < span {
         let seed = first.wrapping_add(done);
-        writeln!(says, "seed {seed}").expect("the driver listens");
+        writeln!(says, "seed {seed} after {done} cases, {ops} operations")
+            .expect("the driver listens");
         let shared = Arc::new(Shared::default());
         runtime.block_on(one_case(Trees::of(seed).current(), &before, &shared));
         done += 1;

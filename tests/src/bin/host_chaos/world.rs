@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::future::IntoFuture;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
@@ -13,6 +13,7 @@ use tracehound::{
 use tracehound_sys::signal_process;
 use tracehound_tests::{place, sibling};
 
+use crate::filter::Filter;
 use crate::group::Group;
 use crate::life::{Deeds, Life, Origin};
 use crate::plan::{Op, Patience, Script, Seize, Start, Touch, Who, signals};
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     /// The processes that tracers have made.
     pub(crate) made: Mutex<HashSet<Tid>>,
     pub(crate) shut: Shut,
+    /// Somebody may stay a tracee that nobody watches.
+    pub(crate) passes: AtomicBool,
     pub(crate) ops: AtomicU64,
 }
 
@@ -73,6 +76,9 @@ fn command(start: &Start) -> Command {
     command.resume_mode(start.mode).exit_stops(start.exit_stops);
     command.stop_before_exec(start.before_exec);
     command.kill_on_drop(start.kill_on_drop);
+    if let Some(filter) = &start.filter {
+        filter.apply(&mut command);
+    }
     place(&mut command);
     command
 }
@@ -162,8 +168,16 @@ impl World {
         }
     }
 
+    /// The command of a program that is about to be started.
+    fn command(&self, start: &Start) -> Command {
+        if start.filter.as_ref().is_some_and(Filter::passes) {
+            self.shared.passes.store(true, Ordering::SeqCst);
+        }
+        command(start)
+    }
+
     async fn spawn(&mut self, start: &Start, cancel: Option<Patience>) {
-        let spawning = self.tracer.spawn(command(start));
+        let spawning = self.tracer.spawn(self.command(start));
         let spawned = match cancel {
             Some(patience) => match bounded(spawning, patience).await {
                 Some(spawned) => spawned,
@@ -181,6 +195,7 @@ impl World {
         made.unwrap_or_else(PoisonError::into_inner)
             .insert(child.id());
         let life = Life::new(tracee.tid(), Origin::Spawned, &deeds, start.exit_stops);
+        let life = life.filtered(start.filter.clone());
         self.kids.push(Kid { child, deeds });
         self.join([Tracked { tracee, life }]);
     }
@@ -207,22 +222,22 @@ impl World {
         let (deeds, shut) = (deeds_of(&start.script), self.shut());
         // Who dies with a tree that is felled is not known.
         self.pids.push((Tid::from_raw(0), Arc::clone(&deeds)));
-        let exit_stops = start.exit_stops;
-        let traced = self
-            .tracer
-            .trace(command(&start), move |mut tracee: Tracee| {
-                let mut life = Life::unknown(tracee.tid(), &deeds, exit_stops);
-                let shut = shut.clone();
-                async move {
-                    life.letting_go();
+        let (exit_stops, filter) = (start.exit_stops, start.filter.clone());
+        let command = self.command(&start);
+        let traced = self.tracer.trace(command, move |mut tracee: Tracee| {
+            let life = Life::unknown(tracee.tid(), &deeds, exit_stops);
+            let mut life = life.filtered(filter.clone());
+            let shut = shut.clone();
+            async move {
+                life.letting_go();
+                life.asked(tracee.resume_mode());
+                while let Some(event) = tracee.next().await {
+                    life.event(&event, tracee.tid(), false, shut.get());
                     life.asked(tracee.resume_mode());
-                    while let Some(event) = tracee.next().await {
-                        life.event(&event, tracee.tid(), false, shut.get());
-                        life.asked(tracee.resume_mode());
-                    }
-                    life.nothing(false);
                 }
-            });
+                life.nothing(false);
+            }
+        });
         self.trees.push(tokio::spawn(traced));
     }
 
