@@ -18,6 +18,11 @@ pub fn credentials(text: &[u8]) -> Option<Credentials> {
     proc::parse_credentials(text)
 }
 
+/// No name makes a line or a field of what the kernel writes; panics if one does.
+pub fn written(name: &[u8], ids: [i32; 3], flags: u32) {
+    proc::written::check(name, ids, flags);
+}
+
 /// What an answer to `PTRACE_GET_SYSCALL_INFO` says, and what that says again as it would be
 /// given back.
 pub fn syscall_info(op: u8, arch: u32, words: [u64; 8]) -> [SyscallInfo; 2] {

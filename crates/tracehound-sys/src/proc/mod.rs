@@ -3,8 +3,10 @@
 
 mod credentials;
 mod system;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod written;
 
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use credentials::parse as parse_credentials;
 pub use credentials::{
     Capabilities, Credentials, Ids, UserNamespace, credentials, in_first_user_namespace,
@@ -297,8 +299,6 @@ mod tests {
             let _ = parse_state(&text);
         }
 
-        /// As the kernel writes them: the name, of which it escapes some in `status`, and
-        /// nothing in `stat`.
         #[test]
         fn no_name_makes_a_line_or_a_field(
             name in prop::collection::vec(
@@ -308,31 +308,7 @@ mod tests {
             ids: [i32; 3],
             flags: u32,
         ) {
-            let [tgid, parent, tracer] = ids;
-            let mut stat = [b"7 (", &name[..]].concat();
-            stat.extend(format!(") t {parent} 1 1 0 -1 {flags} 0 0\n").bytes());
-            prop_assert_eq!(parse_state(&stat), Some('t'));
-            prop_assert_eq!(parse_flags(&stat), Some(flags));
-
-            let mut text = b"Name:\t".to_vec();
-            for byte in name {
-                match byte {
-                    b'\n' => text.extend(b"\\n"),
-                    b'\\' => text.extend(b"\\\\"),
-                    other => text.push(other),
-                }
-            }
-            let rest = format!(
-                "\nState:\tt (tracing stop)\nTgid:\t{tgid}\nPPid:\t{parent}\nTracerPid:\t{tracer}\n\
-                 Threads:\t3\nSigBlk:\t0000000000000001\nSeccomp:\t2\n"
-            );
-            text.extend(rest.bytes());
-            let (status, told) = parse_status(&text).expect("complete");
-            prop_assert_eq!(status.state, 't');
-            prop_assert_eq!([status.tgid, status.parent, status.tracer], ids.map(Tid::from_raw));
-            prop_assert_eq!((status.threads, status.seccomp), (3, 2));
-            prop_assert_eq!(status.blocked.bits(), 1);
-            prop_assert_eq!(told, Told::Nothing);
+            written::check(&name, ids, flags);
         }
     }
 }
