@@ -65,9 +65,10 @@ async fn process(mut group: Group, nursery: Nursery, shut: &Shut) {
         // An error: the tracer was shut down.
         let _ = group.process.resume_all().await;
         group.thaw();
-        group.ask();
+        let held = group.ask();
         let Group { process, lives, .. } = &mut group;
         let next = soon_or(process.next(), || format!("the end of {lives:#?}")).await;
+        group.pass_over(&held);
         let born = group.happened(next, shut);
         born.into_iter()
             .for_each(|tracked| drop(nursery.send(tracked)));

@@ -46,14 +46,25 @@ impl Group {
         self.over
     }
 
-    /// The next event is asked for: that resumes whoever is held.
-    pub(crate) fn ask(&mut self) {
+    /// The next event is asked for: that resumes whoever is held. Gives who was.
+    pub(crate) fn ask(&mut self) -> Vec<Tid> {
+        let mut held = Vec::new();
         for thread in self.process.threads() {
             let tid = thread.tid();
             if let Some(life) = self.lives.iter_mut().find(|life| life.tid == tid) {
+                held.extend(life.is_held().then_some(tid));
                 life.asked(thread.resume_mode());
             }
         }
+        held
+    }
+
+    /// An event came before all of those that were held had their turn.
+    pub(crate) fn pass_over(&mut self, held: &[Tid]) {
+        let lives = self.lives.iter_mut();
+        lives
+            .filter(|life| held.contains(&life.tid))
+            .for_each(Life::passed_over);
     }
 
     /// The life that an event belongs to.
@@ -127,9 +138,12 @@ impl Group {
     }
 
     async fn next(&mut self, patience: Patience, shut: &Shut) -> Vec<Tracked> {
-        self.ask();
+        let held = self.ask();
         match bounded(self.process.next(), patience).await {
-            Some(next) => self.happened(next, shut),
+            Some(next) => {
+                self.pass_over(&held);
+                self.happened(next, shut)
+            }
             None => Vec::new(),
         }
     }

@@ -143,6 +143,8 @@ pub(crate) struct Life {
     frozen: bool,
     /// Events may have been taken and lost with who took them.
     lossy: bool,
+    /// What its next event tells the birth of may be with its process already.
+    joined: bool,
     stop: Stop,
     kinds: Kinds,
     call: Call,
@@ -178,6 +180,7 @@ impl Life {
             hold: if attached { Hold::Running } else { Hold::First },
             frozen: false,
             lossy: false,
+            joined: false,
             stop: Stop::Other,
             kinds: Kinds::of(ResumeMode::Cont),
             // The execve that a spawned one is in is left first.
@@ -260,6 +263,18 @@ impl Life {
         }
     }
 
+    /// That was asked of its process, which gave another thread's event: perhaps before it came to
+    /// this one.
+    pub(crate) fn passed_over(&mut self) {
+        if self.hold == Hold::Running {
+            self.hold = Hold::Unsure;
+        }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.hold == Hold::Held
+    }
+
     pub(crate) fn listens(&mut self) {
         self.hold = Hold::Running;
         self.kinds = Kinds(0);
@@ -273,6 +288,9 @@ impl Life {
             Hold::Unsure => {
                 self.began = self.began.filter(|began| *began);
                 self.enters(mode);
+                if mode != ResumeMode::Syscall && self.call != Call::Outside {
+                    self.call = Call::Unknown;
+                }
                 return;
             }
             _ => {}
@@ -320,6 +338,7 @@ impl Life {
     pub(crate) fn freeze(&mut self, frozen: bool) {
         self.note(format!("frozen: {frozen}"));
         self.frozen = frozen;
+        self.joined |= frozen;
         self.unsure();
     }
 
@@ -363,8 +382,8 @@ impl Life {
     pub(crate) fn refused(&mut self, what: &str, error: &Error, signal: bool, shut: bool) {
         self.note(format!("{what}: {error}"));
         let legal = match error {
-            // Held or not, a shutdown kills it; its death is its next event.
-            Error::Running(_) if shut && self.is_never_detached() => !self.has_ended(),
+            // A shutdown kills it, or takes the trap of its last step first: then it runs.
+            Error::Running(_) if shut => !self.has_ended(),
             Error::Running(_) => self.hold != Hold::Held && self.hold != Hold::Ended,
             Error::Gone(_) => !self.is_detached() || self.lossy,
             Error::Detached(_) => self.is_detached() || self.let_go && !self.has_ended(),
@@ -381,8 +400,9 @@ impl Life {
         }
     }
 
-    pub(crate) fn is_let_go(&self) -> bool {
-        self.let_go
+    /// Whether the child that is told of next may not be there to be taken.
+    pub(crate) fn may_miss_child(&mut self) -> bool {
+        std::mem::take(&mut self.joined) || self.let_go
     }
 
     fn is_detached(&self) -> bool {

@@ -88,10 +88,11 @@ pub(crate) fn happened(
         return None;
     };
     life.event(&event, tracee.tid(), waited, shut.get());
+    let may_miss = life.may_miss_child();
     let birth = event.birth().filter(|_| take)?;
     let child = tracee.take_child(birth);
     assert!(tracee.take_child(birth).is_none(), "a child taken twice");
-    if child.is_none() && !shut.get() && !life.is_let_go() {
+    if child.is_none() && !shut.get() && !may_miss {
         panic!("no child of {birth:?}\n{life:#?}");
     }
     let tracee = child?;
