@@ -205,8 +205,12 @@ impl Group {
         match stopped {
             Some(Ok(())) if !self.deeds.is_killed() && !shut.get() => {
                 for tid in proc::tasks(pid).unwrap_or_default() {
-                    // One that was attached on its own has a handle elsewhere.
-                    if self.process.thread(tid).is_err() && is_traced(tid) {
+                    // One that was attached on its own has a handle elsewhere, also if that was
+                    // after it was detached from here.
+                    let gone = |life: &Life| life.tid == tid && life.is_let_go();
+                    let is_foreign =
+                        self.process.thread(tid).is_err() || self.lives.iter().any(gone);
+                    if is_foreign && is_traced(tid) {
                         continue;
                     }
                     let state = proc::state(pid, tid).ok();

@@ -400,6 +400,10 @@ impl Life {
         }
     }
 
+    pub(crate) fn is_let_go(&self) -> bool {
+        self.let_go
+    }
+
     /// Whether the child that is told of next may not be there to be taken.
     pub(crate) fn may_miss_child(&mut self) -> bool {
         std::mem::take(&mut self.joined) || self.let_go
