@@ -17,7 +17,7 @@
 //! `/proc` (twenty times the cost), TRACEEXIT for everybody (a stop for each thread's end).
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,10 @@ const SOON: Duration = Duration::from_millis(20);
 
 /// The longest time between two rounds.
 const SELDOM: Duration = Duration::from_secs(5);
+
+/// How long an exec may take from the end of the other threads to its event, where it cannot be
+/// told from a death whose report was taken: where the leader is a tracee, too.
+const EXEC: Duration = Duration::from_secs(10);
 
 /// How many tracees are looked at before reports are taken again.
 const AT_ONCE: usize = 512;
@@ -54,8 +58,8 @@ pub(super) struct Patrol {
     round: RefCell<Vec<Tid>>,
     /// Something was found in this round.
     found: Cell<bool>,
-    /// Threads that were not there at the last look.
-    missing: RefCell<HashSet<Tid>>,
+    /// Threads that were not there at the last look, and since when.
+    missing: RefCell<HashMap<Tid, Instant>>,
     /// The host was blamed for its waiting.
     blamed: Cell<bool>,
 }
@@ -121,7 +125,7 @@ impl Local {
             let tracees = self.tracees.borrow();
             round.extend(tracees.keys());
             let mut missing = self.patrol.missing.borrow_mut();
-            missing.retain(|tid| tracees.contains_key(tid));
+            missing.retain(|tid, _| tracees.contains_key(tid));
             round.extend(self.launches.tids());
         }
         for tid in round.drain(round.len().saturating_sub(AT_ONCE)..) {
@@ -156,7 +160,9 @@ impl Local {
         let mut tids: Vec<Tid> = self.tracees.borrow().keys().copied().collect();
         tids.extend(self.launches.tids());
         // None of them is in the middle of an exec.
-        self.patrol.missing.borrow_mut().extend(&tids);
+        let now = Instant::now();
+        let missing = tids.iter().map(|tid| (*tid, now));
+        self.patrol.missing.borrow_mut().extend(missing);
         for tid in tids {
             self.look_at_id(tid);
         }
@@ -232,8 +238,7 @@ impl Local {
         let event = match proc::status(tid) {
             Ok(status) if status.tracer == self.shard.thread() => return Found::Nothing,
             Ok(status) if status.tgid == tid => Event::Replaced(Replaced { by: None }),
-            // In an exec a thread loses its own id before the event that says so.
-            _ if self.patrol.missing.borrow_mut().insert(tid) => return Found::Nothing,
+            _ if self.may_be_in_exec(slot) => return Found::Nothing,
             _ => Event::Lost,
         };
         self.patrol.missing.borrow_mut().remove(&tid);
@@ -251,6 +256,29 @@ impl Local {
         slot.end(End::Dead, event);
         self.settle_orphans();
         Found::Something
+    }
+
+    /// Whether a thread that is not there may have given up its own id for that of its process:
+    /// in an exec it does before the event that says so, which takes as long as memory and disk
+    /// do.
+    fn may_be_in_exec(&self, slot: &Slot) -> bool {
+        let (tid, tgid) = (slot.tid(), slot.tgid());
+        let mut missing = self.patrol.missing.borrow_mut();
+        let is_new = !missing.contains_key(&tid);
+        let since = *missing.entry(tid).or_insert_with(Instant::now);
+        drop(missing);
+        let is_alone = |status: &proc::Status| {
+            tgid != tid && status.threads == 1 && status.tracer == self.shard.thread()
+        };
+        match proc::status(tgid) {
+            // It is the leader now, or the leader was a tracee before. The latter is not known
+            // until the event comes.
+            Ok(status) if is_alone(&status) => {
+                self.tracee(tgid).is_none() || since.elapsed() < EXEC
+            }
+            // The exec may have come to that in between.
+            _ => is_new,
+        }
     }
 
     /// The leader of a process whose other threads live cannot be detached. For its user it

@@ -98,6 +98,7 @@ fn main() {
         "read-interrupted" => signals::read_interrupted(args),
         "nap" => signals::nap(args),
         "pager" => pager::pager(),
+        "stalled-exec" => pager::stalled_exec(args),
         "burn" => resources::burn_and(args),
         "race-exec" => execs::race(args),
         "exec-when-told" => execs::when_told(args),
