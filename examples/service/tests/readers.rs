@@ -83,8 +83,10 @@ async fn advance(answer: &mut client::Answer, last: &mut u64, most: u64) -> u64 
 
 #[tokio::test]
 async fn a_slow_reader_holds_up_nobody() {
-    // One that was waited for would be waited for to the end of this test.
-    let service = Service::start(&["--max-block-ms", "1000000"]);
+    // One that was waited for would be waited for to the end of this test, and none is cut off
+    // for its slowness.
+    let patience = ["--max-block-ms", "1000000", "--max-stall-ms", "1000000"];
+    let service = Service::start(&patience);
     let id = service
         .trace(json!({"command": BUSY, "buffer": 1000}))
         .await;
