@@ -16,6 +16,7 @@ in_each_place! {
     untraced_by_its_own_wish, an_untaken_child_runs_on, a_dropped_child_runs_on,
     a_child_that_was_never_looked_at, a_child_outlives_its_parent,
     a_child_is_taken_from_a_dead_parent, a_child_not_taken_from_a_dead_parent_runs_on,
+    a_child_of_one_that_is_killed_and_dropped_runs_on,
 }
 
 /// Runs a tracee up to a birth and takes the child.
@@ -521,4 +522,18 @@ async fn a_child_not_taken_from_a_dead_parent_runs_on(tracer: Tracer) {
         until("it is free", || !is_traced(birth.child)).await;
         drop(control);
     }
+}
+
+// Scenario 12, 48: the tracer thread is told of the drop before it hears of the death.
+async fn a_child_of_one_that_is_killed_and_dropped_runs_on(tracer: Tracer) {
+    let (mut parent, child) = start(&tracer, &mut puppet!("fork")).await;
+    let birth = next!(parent, Event::Fork(birth) => birth);
+    let control = parent.control();
+    let both = parent.spawn_pinned(async move |parent| {
+        child.start_kill();
+        drop(parent);
+    });
+    soon("the task", both).await.expect("no panic");
+    until("it is free", || !is_traced(birth.child)).await;
+    drop(control);
 }

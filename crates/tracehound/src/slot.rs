@@ -380,7 +380,9 @@ impl Slot {
         }
         let seen = self.observed.is_wanted().then(|| event.clone());
         state.serial = state.serial.wrapping_add(1);
-        let keeps_birth = end == End::Dead && state.event.is_none();
+        // Its handle may be gone, or be about to go, and others hold the slot.
+        let is_let_go = state.detach || state.watch != Watch::Watched;
+        let keeps_birth = end == End::Dead && state.event.is_none() && !is_let_go;
         state.phase = Phase::Ended(end);
         state.held = false;
         state.event = Some(event);

@@ -33,6 +33,12 @@ impl Local {
 
     /// Lets go of a tracee whose handle was dropped, or has never been.
     pub(crate) fn release(&self, slot: &Arc<Slot>) {
+        let mut state = slot.lock();
+        let has_ended = matches!(state.phase, Phase::Ended(_));
+        // It died when its handle was gone: nobody takes the child that it has.
+        let untaken = state.birth.take_if(|_| has_ended);
+        drop(state);
+        drop(untaken);
         match self.letting_go.get() {
             LetGo::Detach => self.detach(slot),
             // Its user has asked for that.
