@@ -523,3 +523,21 @@ async fn a_panic_kills_if_asked_for() {
         was_killed(soon("its end", child.wait()).await.expect("a status"), "it");
     }
 }
+
+// Scenarios 19, 49: the thread stays for those that it lets through their stops. One that could not
+// stop, since its child has not called exec, is let go when it can.
+#[tokio::test]
+async fn one_that_cannot_stop_is_let_go_by_a_thread_that_stays() {
+    let tracer = builder().threads(1).build().expect("a tracer");
+    let (_passing, _other) = in_state(&tracer, "passing filter").await;
+    let (tracee, child) = in_state(&tracer, "vfork parent").await;
+    soon("shutdown", tracer.shutdown()).await.expect("shutdown");
+    let pid = child.id();
+    assert!(is_traced(pid), "the kernel lets nobody go that sleeps so");
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.expect("it lives");
+    let vforked: i32 = children.trim().parse().expect("one child");
+    signal_process(Tid::from_raw(vforked), Signal::SIGKILL).expect("it lives");
+    until("it is free", || !is_traced(pid)).await;
+    drop(tracee);
+}

@@ -137,6 +137,8 @@ fn wrong(passes: bool) -> Option<(Tid, Tid, Wrong)> {
         match filters(tid)? > own? {
             true if !is_traced => Some(Wrong::LeftAlone),
             true if passes => None,
+            // In its vfork it cannot stop, and the thread that would end is there for others.
+            false if passes && is_traced && status.state == 'D' => None,
             _ => (is_traced || status.state == 't').then_some(Wrong::Traced),
         }
     };
