@@ -24,22 +24,15 @@ pub(crate) const BIRTHS: &[Sysno] = &[
     #[cfg(target_arch = "x86_64")]
     Sysno::vfork,
 ];
+
 /// Every call by which a thread executes a program.
 pub(crate) const EXECS: &[Sysno] = &[Sysno::execve, Sysno::execveat];
 
-/// What actors do often, what has stops of its own, what is restarted, and what ends a thread.
-const POOL: &[Sysno] = &[
-    Sysno::getppid,
-    Sysno::getpgid,
-    Sysno::sched_yield,
-    Sysno::clone,
-    Sysno::clone3,
-    #[cfg(target_arch = "x86_64")]
-    Sysno::fork,
-    #[cfg(target_arch = "x86_64")]
-    Sysno::vfork,
-    Sysno::execve,
-    Sysno::execveat,
+/// What actors do often.
+const OFTEN: &[Sysno] = &[Sysno::getppid, Sysno::getpgid, Sysno::sched_yield];
+
+/// What is restarted, what sends or ends a signal, and what ends a thread.
+const OTHERS: &[Sysno] = &[
     Sysno::clock_nanosleep,
     Sysno::restart_syscall,
     #[cfg(target_arch = "x86_64")]
@@ -102,7 +95,9 @@ fn filter() -> impl Strategy<Value = Filter> {
         1 => Just(Follow::Nothing),
     ];
     let unwatched = select(vec![Unwatched::Kill, Unwatched::Pass]);
-    let calls = subsequence(POOL, 0..=POOL.len());
+    let pool = [OFTEN, BIRTHS, EXECS, OTHERS].concat();
+    let most = pool.len();
+    let calls = subsequence(pool, 0..=most);
     (calls, 0..5_u8, unwatched, follow).prop_map(|(calls, except, unwatched, follow)| Filter {
         calls,
         except: except == 4,
