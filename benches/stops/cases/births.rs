@@ -120,8 +120,8 @@ fn attach(plan: &Plan) -> io::Result<Sample> {
     host::with_tracer(&host::current_thread()?, async |tracer| {
         let start = Instant::now();
         for _ in 0..plan.attaches {
-            let mut process = tracer.attach(Tid::from_raw(pid)).own_child(true).await?;
-            process.stop_all().await?;
+            let attach = tracer.attach(Tid::from_raw(pid)).own_child(true);
+            let mut process = attach.stop_all(true).await?;
             process.detach().await?;
         }
         Ok(Sample::new(

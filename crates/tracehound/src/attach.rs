@@ -30,6 +30,7 @@ struct Request {
     extent: Extent,
     tracing: Tracing,
     mode: ResumeKind,
+    stop: bool,
     own_child: bool,
     patience: Duration,
 }
@@ -108,6 +109,17 @@ impl Attach {
         self
     }
 
+    /// Stops every thread, as [`Process::stop_all`] does afterwards, but each as soon as it is
+    /// seized: `PTRACE_INTERRUPT`. For whoever wants them stopped anyway this is the shorter
+    /// way: threads that are about to stop need not be looked at one by one.
+    ///
+    /// The attach is complete when no thread of the process runs, which a thread in
+    /// uninterruptible sleep can delay, as it can `stop_all`.
+    pub fn stop_all(mut self, stop: bool) -> Self {
+        self.0.stop = stop;
+        self
+    }
+
     options!();
 }
 
@@ -119,7 +131,11 @@ impl IntoFuture for Attach {
         async move {
             let (attached, shard) = self.0.run().await?;
             let (pid, threads) = (attached.tgid, attached.tracees);
-            Ok(Process::new(pid, threads, shard, self.0.plan()))
+            let mut process = Process::new(pid, threads, shard, self.0.plan());
+            if self.0.stop {
+                process.stop_all().await?;
+            }
+            Ok(process)
         }
         .boxed()
     }
@@ -178,6 +194,7 @@ impl Request {
             extent,
             tracing: Tracing::default(),
             mode: ResumeKind::Cont,
+            stop: false,
             own_child: false,
             patience: PATIENCE,
         }
@@ -234,6 +251,7 @@ impl Request {
             options: self.tracing.options(),
             mode: self.mode,
             prefetch: self.tracing.prefetch,
+            stop: self.stop,
             own_child: self.own_child,
             patience: self.patience,
         }

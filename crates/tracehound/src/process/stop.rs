@@ -11,7 +11,7 @@ use tracehound_sys::ptrace::Options;
 
 use super::{Key, Process, together};
 use crate::error::Result;
-use crate::shard::Local;
+use crate::shard::{Local, are_all_threads};
 use crate::slot::{Phase, Slot};
 
 impl Process {
@@ -52,7 +52,7 @@ impl Process {
             self.stop_these(new).await?;
             let before = self.next_key;
             self.join_unborn();
-            if self.next_key == before && self.plan.options.contains(Options::TRACECLONE) {
+            if self.next_key == before && self.may_have_strays() {
                 self.join_strays().await?;
             }
             if self.next_key == before {
@@ -116,6 +116,12 @@ impl Process {
         let born = |thread: &mut super::Thread| thread.tracee.take_unborn_thread(pid);
         let born: Vec<_> = self.threads.values_mut().filter_map(born).collect();
         born.into_iter().for_each(|tracee| self.join(tracee));
+    }
+
+    /// Whether there may be threads that are not traced, though all should be.
+    fn may_have_strays(&self) -> bool {
+        let threads_are_followed = self.plan.options.contains(Options::TRACECLONE);
+        threads_are_followed && !are_all_threads(self.pid, self.shard.thread(), &self.slots(0))
     }
 
     async fn join_strays(&mut self) -> Result<()> {

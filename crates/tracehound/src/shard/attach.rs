@@ -12,7 +12,9 @@
 //! followed; but a thread that was seized in the middle of its clone does not report it, and
 //! the new thread is nobody's. So the list is read until nothing in it is new *and* every
 //! seized thread has been seen outside of a clone: asleep, or in a stop. One that is
-//! neither is interrupted for a moment, silently.
+//! neither is interrupted for a moment, silently. Reading the list takes as long as seizing
+//! what is in it, so it is read again only where the number of the process's threads is not
+//! that of those that are traced.
 //!
 //! *An exec changes names.* It gives one thread the id of another, and only the thread that
 //! traces both can tell. So all threads of a process belong to one shard of one tracer. Who
@@ -51,6 +53,9 @@ pub(crate) struct AttachPlan {
     pub(crate) mode: ResumeKind,
     /// The registers are read at each stop.
     pub(crate) prefetch: bool,
+    /// Each thread is stopped as soon as it is seized. That all have stopped, and that these
+    /// were all, is seen to afterwards.
+    pub(crate) stop: bool,
     /// Also to a child of this process, whose own waits would then see stops.
     pub(crate) own_child: bool,
     /// How long an exec may hold it up.
@@ -62,6 +67,7 @@ impl AttachPlan {
     pub(crate) fn rest(self) -> Self {
         AttachPlan {
             extent: Extent::Rest,
+            stop: false,
             ..self
         }
     }
@@ -110,6 +116,8 @@ struct Attaching {
     tgid: Tid,
     since: Instant,
     tracees: Vec<Tracee>,
+    /// What the last pass over the list found traced, or traced itself.
+    listed: Vec<Arc<Slot>>,
     /// Those of them that may be in the middle of a clone.
     unsettled: Vec<Unsettled>,
     /// The last pass found all threads traced.
@@ -175,6 +183,7 @@ impl Local {
                     tgid,
                     since: now,
                     tracees: Vec::new(),
+                    listed: Vec::new(),
                     unsettled: Vec::new(),
                     swept: false,
                     not_before: now,
@@ -272,7 +281,10 @@ impl Local {
             if attaching.swept && !settled {
                 return Ok(Progress::Blocked);
             }
-            let found = self.pass(attaching)?;
+            let found = match attaching.has_all(self.shard.thread()) {
+                true => Found::Nothing,
+                false => self.pass(attaching)?,
+            };
             attaching.swept = found == Found::Nothing;
             match found {
                 Found::Nothing if settled => return Ok(Progress::Complete),
@@ -287,33 +299,13 @@ impl Local {
     /// Looks whether the threads that were seized are outside of a clone; gives whether all
     /// are. One that runs is interrupted, and runs on after its stop.
     fn settle(&self, attaching: &mut Attaching) -> bool {
-        attaching.unsettled.retain_mut(|unsettled| {
-            let Unsettled {
-                slot,
-                interrupted,
-                since,
-            } = unsettled;
-            let patient = since.elapsed() < CLONE;
-            let mut state = slot.lock();
-            if state.phase != Phase::Running {
-                return false;
-            }
-            // It has answered, and was resumed; or it cannot answer: it sleeps.
-            if *interrupted && (!state.enter_mode || patient) {
-                return state.enter_mode;
-            }
-            match proc::state(slot.tgid(), slot.tid()) {
-                Ok('R') if *interrupted => true,
-                Ok('R') => {
-                    *interrupted = ptrace::interrupt(slot.tid()).is_ok();
-                    state.enter_mode = *interrupted;
-                    *interrupted
-                }
-                Ok('D') => patient && !*interrupted,
-                _ => false,
-            }
-        });
-        attaching.unsettled.is_empty()
+        let unsettled = &mut attaching.unsettled;
+        if !unsettled.iter().all(|one| one.interrupted) {
+            unsettled.retain_mut(|one| !one.is_settled());
+        }
+        // Nothing but their stops is waited for: it is enough to look at one that has none.
+        while unsettled.pop_if(Unsettled::is_settled).is_some() {}
+        unsettled.is_empty()
     }
 
     /// Goes once through the list of threads.
@@ -326,11 +318,14 @@ impl Local {
             }
         };
         let mut found = self.check_list(attaching, tids.len());
+        attaching.listed.clear();
         for tid in tids {
             if let Some(known) = self.tracee(tid) {
                 if known.lock().detach {
                     // It is just being let go, and is then as new as the others.
                     found = Found::Unreported;
+                } else {
+                    attaching.listed.push(known);
                 }
                 continue;
             }
@@ -374,11 +369,15 @@ impl Local {
             Ok(()) => {
                 attaching.refusals = 0;
                 if let Some(tracee) = self.enter_attached(tid, attaching, seat) {
-                    attaching.unsettled.push(Unsettled {
-                        slot: Arc::clone(tracee.slot()),
-                        interrupted: attaching.plan.mode != ResumeKind::Cont,
-                        since: Instant::now(),
-                    });
+                    // Those that stop are waited for and counted by whoever asked for that.
+                    if !attaching.plan.stop {
+                        attaching.unsettled.push(Unsettled {
+                            slot: Arc::clone(tracee.slot()),
+                            interrupted: attaching.plan.mode != ResumeKind::Cont,
+                            since: Instant::now(),
+                        });
+                    }
+                    attaching.listed.push(Arc::clone(tracee.slot()));
                     attaching.tracees.push(tracee);
                 }
                 Ok(Found::New)
@@ -427,14 +426,73 @@ impl Local {
             let mut state = slot.lock();
             state.started = true;
             state.seat = seat;
-            state.enter_mode = plan.mode != ResumeKind::Cont && ptrace::interrupt(tid).is_ok();
+            let enters_mode = plan.mode != ResumeKind::Cont && !plan.stop;
+            state.enter_mode = enters_mode && ptrace::interrupt(tid).is_ok();
         }
         self.insert(&slot);
+        if plan.stop {
+            slot.stop();
+        }
         let tracee = Tracee::new(Arc::clone(&slot));
         if tracee.is_none() {
             self.detach(&slot);
         }
         tracee
+    }
+}
+
+impl Attaching {
+    /// Whether the traced threads that the last pass came across are all that the process
+    /// has. Each of them is in its number of threads until its end is taken here; so if the
+    /// numbers are equal, there is no other.
+    fn has_all(&self, tracer: Tid) -> bool {
+        let is_whole = matches!(self.plan.extent, Extent::Process | Extent::Rest);
+        is_whole && !self.listed.is_empty() && are_all_threads(self.tgid, tracer, &self.listed)
+    }
+}
+
+/// Whether the process has no thread but these, of those that have not ended.
+///
+/// In an exec by a thread that is not traced the leader's end is not reported: that the one
+/// with its id is traced is looked at, too.
+pub(crate) fn are_all_threads(tgid: Tid, tracer: Tid, slots: &[Arc<Slot>]) -> bool {
+    // Before they are counted: one whose end is taken meanwhile is in the number, and one
+    // too few is found here, which does no harm.
+    let Ok(status) = proc::status(tgid) else {
+        return false;
+    };
+    let has_ended = |slot: &Arc<Slot>| matches!(slot.lock().phase, Phase::Ended(_));
+    let left = slots.iter().filter(|slot| !has_ended(slot)).count();
+    status.tracer == tracer && status.threads == left
+}
+
+impl Unsettled {
+    /// Whether it is outside of a clone. One that runs is interrupted, to be resumed at once.
+    fn is_settled(&mut self) -> bool {
+        let Unsettled {
+            slot,
+            interrupted,
+            since,
+        } = self;
+        let mut state = slot.lock();
+        if state.phase != Phase::Running {
+            return true;
+        }
+        let patient = since.elapsed() < CLONE;
+        // It has answered, and was resumed; or it cannot answer: it sleeps.
+        if *interrupted && (!state.enter_mode || patient) {
+            return !state.enter_mode;
+        }
+        match proc::state(slot.tgid(), slot.tid()) {
+            Ok('R') if *interrupted => false,
+            Ok('R') => {
+                *interrupted = ptrace::interrupt(slot.tid()).is_ok();
+                state.enter_mode = *interrupted;
+                !*interrupted
+            }
+            Ok('D') => !patient || *interrupted,
+            _ => true,
+        }
     }
 }
 

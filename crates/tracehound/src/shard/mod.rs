@@ -57,7 +57,7 @@ use crate::watchdog::{Polls, Watchdog};
 
 use queue::{Closed, Queue};
 
-pub(crate) use attach::{AttachPlan, Attached, Extent};
+pub(crate) use attach::{AttachPlan, Attached, Extent, are_all_threads};
 pub(crate) use launch::{LaunchPlan, Launched};
 pub(crate) use local::{Local, rotate_in};
 pub(crate) use rotation::Place;

@@ -27,7 +27,10 @@ impl Group {
     pub(crate) fn new(process: Process, deeds: &Arc<Deeds>, seize: Seize) -> Self {
         let lives = process.threads().map(|thread| {
             let mut life = Life::new(thread.tid(), Origin::Attached, deeds, seize.exit_stops);
-            life.enters(seize.mode);
+            match seize.stopped {
+                true => life.freeze(true),
+                false => life.enters(seize.mode),
+            }
             life
         });
         Group {
@@ -131,6 +134,10 @@ impl Group {
             let is_it = |life: &Life| life.tid == tid && !life.has_ended();
             if !self.lives.iter().any(is_it) {
                 let mut life = self.unknown(tid);
+                // Perhaps it is no new one: it leaves only after its end was told.
+                if self.lives.iter().any(|life| life.tid == tid) {
+                    life.letting_go();
+                }
                 life.freeze(frozen);
                 self.lives.push(life);
             }
@@ -201,25 +208,29 @@ impl Group {
         self.lives.iter_mut().for_each(|life| life.freeze(true));
         let stopped = bounded(self.process.stop_all(), patience).await;
         self.note_new(true);
+        // Else a thread may be another tracer's, or be held up.
+        if matches!(stopped, Some(Ok(()))) && !shut.get() {
+            self.rests();
+        }
+    }
+
+    /// Looks whether no thread of the process runs, unless it was killed.
+    pub(crate) fn rests(&mut self) {
+        if self.deeds.is_killed() {
+            return;
+        }
         let pid = self.process.pid();
-        match stopped {
-            Some(Ok(())) if !self.deeds.is_killed() && !shut.get() => {
-                for tid in proc::tasks(pid).unwrap_or_default() {
-                    // One that was attached on its own has a handle elsewhere, also if that was
-                    // after it was detached from here.
-                    let gone = |life: &Life| life.tid == tid && life.is_let_go();
-                    let is_foreign =
-                        self.process.thread(tid).is_err() || self.lives.iter().any(gone);
-                    if is_foreign && is_traced(tid) {
-                        continue;
-                    }
-                    let state = proc::state(pid, tid).ok();
-                    let rests = !matches!(state, Some('R' | 'S' | 'D'));
-                    assert!(rests, "{tid} is {state:?} in a stopped process: {self:#?}");
-                }
+        for tid in proc::tasks(pid).unwrap_or_default() {
+            // One that was attached on its own has a handle elsewhere, also if that was
+            // after it was detached from here.
+            let gone = |life: &Life| life.tid == tid && life.is_let_go();
+            let is_foreign = self.process.thread(tid).is_err() || self.lives.iter().any(gone);
+            if is_foreign && is_traced(tid) {
+                continue;
             }
-            // A thread may be another tracer's, or be held up.
-            Some(Ok(()) | Err(_)) | None => {}
+            let state = proc::state(pid, tid).ok();
+            let rests = !matches!(state, Some('R' | 'S' | 'D'));
+            assert!(rests, "{tid} is {state:?} in a stopped process: {self:#?}");
         }
     }
 

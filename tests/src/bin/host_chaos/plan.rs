@@ -59,6 +59,8 @@ pub(crate) struct Start {
 pub(crate) struct Seize {
     pub(crate) mode: ResumeMode,
     pub(crate) exit_stops: bool,
+    /// Its threads are stopped as they are seized. Not for one thread.
+    pub(crate) stopped: bool,
     pub(crate) patience: Patience,
 }
 
@@ -266,9 +268,12 @@ fn start() -> impl Strategy<Value = Start> {
 
 fn seize() -> impl Strategy<Value = Seize> {
     let patience = prop_oneof![1 => patience(), 4 => Just(Patience::Time(250))];
-    (mode(), any::<bool>(), patience).prop_map(|(mode, exit_stops, patience)| Seize {
+    let stopped = prop_oneof![2 => Just(false), 1 => Just(true)];
+    let all = (mode(), any::<bool>(), stopped, patience);
+    all.prop_map(|(mode, exit_stops, stopped, patience)| Seize {
         mode,
         exit_stops,
+        stopped,
         patience,
     })
 }

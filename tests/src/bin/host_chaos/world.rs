@@ -252,9 +252,14 @@ impl World {
         let attach = self.tracer.attach(pid).own_child(true);
         let attach = attach.resume_mode(seize.mode).exit_stops(seize.exit_stops);
         let attach = attach.patience(std::time::Duration::from_millis(100));
+        let attach = attach.stop_all(seize.stopped);
         let attached = bounded(attach.into_future(), seize.patience).await;
         if let Some(process) = attached.and_then(|result| self.may_be_refused(result)) {
-            self.groups.push(Group::new(process, &deeds, seize));
+            let mut group = Group::new(process, &deeds, seize);
+            if seize.stopped && !self.shut().get() {
+                group.rests();
+            }
+            self.groups.push(group);
         }
     }
 
