@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracehound_sys::wait::{self, OWN_TRACEES, Report, Target};
+use tracehound_sys::wait::{self, OWN_TRACEES, Report, StopStatus, Target};
 use tracehound_sys::wake::Alarm;
 use tracehound_sys::{Errno, Tid, proc, ptrace};
 
@@ -71,6 +71,16 @@ enum Found {
     Nothing,
     /// Something that would not have been reported, or not yet.
     Something,
+}
+
+/// What the kernel says of a tracee.
+enum Answer {
+    Nothing,
+    Report(Report),
+    /// It is in this stop, and the report of that was taken.
+    Taken(StopStatus),
+    /// There is none with this id.
+    NoTracee,
 }
 
 impl Local {
@@ -184,30 +194,43 @@ impl Local {
             let state = slot.lock();
             !state.queued && !matches!(state.phase, Phase::Stopped(_) | Phase::Ended(_))
         };
-        // In this order: a stop that comes after the first question is reported later.
-        let stop = silent.then(|| ptrace::stop_status(tid).ok()).flatten();
-        match self.poll_one(tid) {
-            Ok(Some(report)) => self.report(report),
-            Err(Errno::ECHILD) => return self.lost(slot),
-            _ => match stop {
-                Some(status) => {
-                    self.blame_host(tid);
-                    self.stop_of(slot, status.kind());
-                    return Found::Something;
+        match self.inquire(tid, silent) {
+            Answer::Report(report) => self.report(report),
+            Answer::NoTracee => return self.lost(slot),
+            Answer::Taken(status) => {
+                self.blame_host(tid, Some(status));
+                self.stop_of(slot, status.kind());
+                return Found::Something;
+            }
+            Answer::Nothing => {
+                if slot.lock().detach && is_dead_leader(slot) {
+                    self.let_go_of_dead_leader(slot);
                 }
-                None => {
-                    if slot.lock().detach && is_dead_leader(slot) {
-                        self.let_go_of_dead_leader(slot);
-                    }
-                }
-            },
+            }
         }
         self.patrol.missing.borrow_mut().remove(&tid);
         Found::Nothing
     }
 
-    fn poll_one(&self, tid: Tid) -> tracehound_sys::Result<Option<Report>> {
-        wait::poll_with_usage(Target::One(tid), OWN_TRACEES, self.shard.usage())
+    /// Asks the kernel for a tracee's report; if it is `silent`, also for a stop whose report
+    /// was taken.
+    fn inquire(&self, tid: Tid, silent: bool) -> Answer {
+        // In this order: a stop that comes after the first question is reported later.
+        let ask = || {
+            let stop = silent.then(|| ptrace::stop_status(tid).ok()).flatten();
+            let target = Target::One(tid);
+            match wait::poll_with_usage(target, OWN_TRACEES, self.shard.usage()) {
+                Ok(Some(report)) => Answer::Report(report),
+                Err(Errno::ECHILD) => Answer::NoTracee,
+                _ => stop.map_or(Answer::Nothing, Answer::Taken),
+            }
+        };
+        match ask() {
+            // Or it was killed between the two questions, which took the report with the stop.
+            // That happens only once.
+            Answer::Taken(_) => ask(),
+            answer => answer,
+        }
     }
 
     /// A look at a process before its exec.
@@ -215,19 +238,18 @@ impl Local {
         if !self.launches.tids().contains(&tid) {
             return Found::Nothing;
         }
-        let stop = ptrace::stop_status(tid).ok();
-        match (self.poll_one(tid), stop) {
-            (Ok(Some(report)), _) => self.report(report),
-            (Err(Errno::ECHILD), _) => {
-                self.blame_host(tid);
+        match self.inquire(tid, true) {
+            Answer::Report(report) => self.report(report),
+            Answer::NoTracee => {
+                self.blame_host(tid, None);
                 self.launch_dead(tid);
             }
-            (_, Some(status)) => {
-                self.blame_host(tid);
+            Answer::Taken(status) => {
+                self.blame_host(tid, Some(status));
                 self.stopped(tid, status);
                 return Found::Something;
             }
-            _ => {}
+            Answer::Nothing => {}
         }
         Found::Nothing
     }
@@ -244,7 +266,7 @@ impl Local {
         self.patrol.missing.borrow_mut().remove(&tid);
         self.remove(tid);
         if matches!(event, Event::Lost) {
-            self.blame_host(tid);
+            self.blame_host(tid, None);
             if let Some(child) = self.take_child(tid) {
                 child.lost();
             }
@@ -297,14 +319,17 @@ impl Local {
         }
     }
 
-    fn blame_host(&self, tid: Tid) {
+    /// Tells that this report, of a stop or of the end, was taken.
+    fn blame_host(&self, tid: Tid, report: Option<StopStatus>) {
         self.shard.counters().lost.add_one();
+        let report = report.map_or("its end".into(), |stop| format!("{:?}", stop.kind()));
         if self.patrol.blamed.replace(true) {
-            tracing::debug!(%tid, "a report was taken by a wait elsewhere in this process");
+            tracing::debug!(%tid, report, "a report was taken by a wait elsewhere in this process");
             return;
         }
         tracing::error!(
             %tid,
+            report,
             "a report was taken by a wait elsewhere in this process: somebody waits for \
              everything (wait, waitpid(-1)) or for a child that is traced"
         );

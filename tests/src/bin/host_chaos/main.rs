@@ -118,7 +118,12 @@ fn main() {
     let first = setting("SEED", time.map_or(1, |time| time.as_secs() * 1_000_000));
     let span = Duration::from_secs(setting("SECONDS", 20));
     let cases = setting("CASES", u64::MAX);
-    let worker = Worker::fork(move |says| worker::run(first, span, cases, says));
+    let worker = Worker::fork(move |says| {
+        // What the tracer finds wrong is seen beside what the model does.
+        let errors = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR);
+        errors.with_writer(std::io::stderr).init();
+        worker::run(first, span, cases, says);
+    });
     let (last, succeeded) = worker.join();
     println!("first seed {first}: {}", last.trim_end());
     if succeeded {
