@@ -255,6 +255,16 @@ async fn detach(
     }
 }
 
+/// Says that it was dropped.
+#[derive(Default)]
+struct MarkOnDrop(Shut);
+
+impl Drop for MarkOnDrop {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
+
 /// Some events on the tracer thread, in one trip.
 async fn trip(
     tracee: &mut Tracee,
@@ -264,14 +274,29 @@ async fn trip(
     shut: &Shut,
 ) -> Vec<Tracked> {
     let (mut inner, shut_too) = (life.clone(), shut.clone());
+    let mark = MarkOnDrop::default();
+    let given_up = mark.0.clone();
     let logic = async move |tracee: &mut Tracee| {
         let mut born = Vec::new();
         for _ in 0..count {
-            born.extend(next(tracee, &mut inner, EACH, true, &shut_too).await);
+            inner.asked(tracee.resume_mode());
+            let event = bounded(tracee.next(), EACH).await;
+            // Until its next await it goes on, beside whoever takes the next events.
+            if given_up.get() {
+                break;
+            }
+            let child = event.map(|e| happened(tracee, &mut inner, e, false, true, &shut_too));
+            born.extend(child.flatten());
         }
         Ok((inner, born))
     };
-    match bounded(tracee.pinned(logic), patience).await {
+    let trip = async {
+        let trip = pin!(tracee.pinned(logic));
+        // Dropped before the trip.
+        let _mark = mark;
+        trip.await
+    };
+    match bounded(trip, patience).await {
         Some(Ok((inner, born))) => {
             *life = inner;
             return born;
