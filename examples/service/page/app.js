@@ -5,12 +5,27 @@ const KEPT = 20000;  // events for the time line
 const SHOWN = 100;   // rows
 const $ = (id) => document.getElementById(id);
 const show = {
-  traces: [], id: null, nodes: [], folded: new Set(), node: null,
+  traces: [], id: null, began: null, nodes: [], folded: new Set(), node: null,
   events: [], last: 0, lost: 0, rates: [], before: null,
-  span: 5e9, end: null, reader: null, dirty: true, offset: null,
+  span: 5e9, end: null, reader: null, dirty: true, offset: null, top: 0, tids: [],
 };
 
 let token = sessionStorage.getItem('token');
+
+// Names are the tracees' own. What would break, hide or turn the text around it is written out.
+function clean(text) {
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu,
+    (one) => `\\u{${one.codePointAt(0).toString(16)}}`);
+}
+
+// Only what is new is told to those who listen.
+function say(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
+}
+
+function number(count, what) {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
+}
 
 async function ask(path, options = {}) {
   const headers = { ...options.headers };
@@ -18,9 +33,9 @@ async function ask(path, options = {}) {
   const answer = await fetch(path, { ...options, headers });
   if (answer.ok) return answer;
   if (answer.status === 401) $('ask').hidden = false;
-  let text = `${answer.status}`;
-  try { text = (await answer.json()).error.message; } catch { /* no JSON: the status is all */ }
-  throw new Error(text);
+  let error = { message: `${answer.status}` };
+  try { ({ error } = await answer.json()); } catch { /* no JSON: the status is all */ }
+  throw Object.assign(new Error(error.message), { reason: error.reason });
 }
 
 // Traces
@@ -28,15 +43,20 @@ async function ask(path, options = {}) {
 async function look() {
   try {
     show.traces = (await (await ask('traces')).json()).traces;
-    $('status').textContent = `connected, ${show.traces.length} traces`;
+    say('status', `connected, ${number(show.traces.length, 'trace')}`);
+    $('status').className = '';
+    if ($('ask').contains(document.activeElement)) $('target').focus();
     $('ask').hidden = true;
-    if (!show.traces.some((trace) => trace.id === show.id)) {
-      choose(show.traces.length ? show.traces[show.traces.length - 1].id : null);
-    }
+    const shown = show.traces.find((trace) => trace.id === show.id);
+    choose((shown ?? show.traces[show.traces.length - 1])?.id ?? null);
     listTraces();
     if (show.id !== null) await lookAtOne(show.id);
   } catch (error) {
-    $('status').textContent = `not connected: ${error.message}`;
+    // One that has just been removed is gone from the next list.
+    if (error.reason !== 'no-such-trace') {
+      say('status', `not connected: ${error.message}`);
+      $('status').className = 'failed';
+    }
   }
   setTimeout(look, 1000);
 }
@@ -53,8 +73,8 @@ async function lookAtOne(id) {
     $('rate').textContent = Math.round(rate).toLocaleString('en');
   }
   show.before = { calls, now: trace.now };
-  $('counts').textContent = `${calls} calls, ${errors} failed, ${signals} signals`
-    + (show.lost ? `, ${show.lost} events missed` : '');
+  say('counts', `${number(calls, 'call')}, ${errors} failed, ${number(signals, 'signal')}`
+    + (show.lost ? `, ${number(show.lost, 'event')} missed` : ''));
   $('detach').disabled = $('kill').disabled = trace.state !== 'running';
   drawTree();
   drawRates();
@@ -64,22 +84,27 @@ async function lookAtOne(id) {
 function listTraces() {
   const items = show.traces.map((trace) => {
     const what = trace.command ? trace.command.join(' ') : `process ${trace.pid}`;
-    return option(`trace-${trace.id}`, `${trace.id} ${trace.state}: ${what}`,
-      trace.id === show.id, trace.state, () => choose(trace.id));
+    const state = trace.end ? describeEnd(trace.end) : trace.state;
+    return { id: `trace-${trace.id}`, text: clean(`${trace.id} ${state}: ${what}`),
+      selected: trace.id === show.id, ended: trace.state === 'ended' };
   });
   fill($('traces'), items, `trace-${show.id}`);
 }
 
 function choose(id) {
-  if (id === show.id) return;
+  // Another service in the place of the first gives the same ids again.
+  const began = show.traces.find((trace) => trace.id === id)?.began ?? null;
+  if (id === show.id && began === show.began) return;
   if (show.reader) show.reader.abort();
-  Object.assign(show, { id, nodes: [], events: [], last: 0, lost: 0, rates: [], before: null,
-    node: null, end: null, dirty: true });
+  Object.assign(show, { id, began, nodes: [], events: [], last: 0, lost: 0, rates: [], before: null,
+    node: null, end: null, dirty: true, top: 0 });
   $('rate').textContent = '0';
   $('counts').textContent = '';
   $('live').setAttribute('aria-pressed', 'true');
+  $('detach').disabled = $('kill').disabled = id === null;
   listTraces();
   drawTree();
+  drawRates();
   if (id !== null) read(id);
 }
 
@@ -88,7 +113,7 @@ function choose(id) {
 async function read(id) {
   const reader = new AbortController();
   show.reader = reader;
-  while (show.id === id && !reader.signal.aborted) {
+  while (!reader.signal.aborted) {
     try {
       const headers = show.last ? { 'last-event-id': `${show.last}` } : {};
       const answer = await ask(`traces/${id}/events`, { headers, signal: reader.signal });
@@ -134,8 +159,8 @@ function describe(event) {
       const name = event.call === 'unknown' ? `syscall_${event.number}` : event.call;
       return `${name}(${event.args.join(', ')}) = ${result}`;
     }
-    case 'begin': return `begins: ${event.name}`;
-    case 'exec': return `becomes ${event.name}`;
+    case 'begin': return `begins: ${clean(event.name)}`;
+    case 'exec': return `becomes ${clean(event.name)}`;
     case 'signal': return `gets ${event.signal}`;
     case 'stop': return `stopped by ${event.signal}`;
     case 'continue': return 'continues';
@@ -165,25 +190,37 @@ function listEvents() {
 
 // Lists and trees: one tab stop, arrow keys inside.
 
-function option(id, text, selected, state, chosen, role = 'option') {
-  const item = document.createElement('li');
-  item.id = id;
-  item.setAttribute('role', role);
-  item.setAttribute('aria-selected', selected);
-  item.className = state === 'ended' ? 'ended' : '';
-  item.textContent = text;
-  item.addEventListener('click', chosen);
-  return item;
+// Items stay the same elements: one that is replaced while the mouse is down is never clicked.
+function fill(list, items, at) {
+  const there = new Map([...list.children].map((item) => [item.id, item]));
+  const elements = items.map(({ id, text, selected, ended, level, expanded }) => {
+    const item = there.get(id) ?? document.createElement('li');
+    item.id = id;
+    set(item, 'role', level === undefined ? 'option' : 'treeitem');
+    set(item, 'aria-selected', selected);
+    set(item, 'aria-level', level);
+    set(item, 'aria-expanded', expanded);
+    set(item, 'title', text);
+    item.className = ended ? 'ended' : '';
+    if (level) item.style.paddingLeft = `${0.4 + 1.2 * Math.min(level - 1, 12)}rem`;
+    if (item.textContent !== text) item.textContent = text;
+    return item;
+  });
+  const same = elements.length === list.children.length
+    && elements.every((item, place) => item === list.children[place]);
+  if (!same) {
+    const scrolled = list.scrollTop;
+    list.replaceChildren(...elements);
+    list.scrollTop = scrolled;
+  }
+  const item = elements.find((one) => one.id === at) ?? elements[0];
+  if (item) item.classList.add('at');
+  set(list, 'aria-activedescendant', item?.id);
 }
 
-function fill(list, items, at) {
-  const scrolled = list.scrollTop;
-  list.replaceChildren(...items);
-  list.scrollTop = scrolled;
-  const item = items.find((one) => one.id === at) ?? items[0];
-  if (!item) return list.removeAttribute('aria-activedescendant');
-  item.classList.add('at');
-  list.setAttribute('aria-activedescendant', item.id);
+function set(element, name, value) {
+  if (value === undefined) element.removeAttribute(name);
+  else if (element.getAttribute(name) !== `${value}`) element.setAttribute(name, value);
 }
 
 function drawTree() {
@@ -199,13 +236,10 @@ function drawTree() {
     const folded = show.folded.has(`${show.id}/${node.node}`);
     const sign = below.length ? (folded ? '▸' : '▾') : '·';
     const state = node.end ? describeEnd(node.end) : node.call ? `in ${node.call}` : node.state;
-    const text = `${sign} ${node.tid} ${node.name}: ${state}, ${node.calls} calls`;
-    const item = option(`node-${node.node}`, text, node.node === show.node, node.state,
-      () => { show.node = node.node; drawTree(); show.dirty = true; }, 'treeitem');
-    item.style.paddingLeft = `${0.4 + 1.2 * Math.min(level, 12)}rem`;
-    item.setAttribute('aria-level', level + 1);
-    if (below.length) item.setAttribute('aria-expanded', !folded);
-    items.push(item);
+    const text = `${sign} ${node.tid} ${clean(node.name)}: ${state}, ${number(node.calls, 'call')}`;
+    items.push({ id: `node-${node.node}`, text, selected: node.node === show.node,
+      ended: node.state === 'ended', level: level + 1,
+      expanded: below.length ? !folded : undefined });
     if (!folded) for (const child of below) add(child, level + 1);
   };
   for (const node of children.get(null) ?? []) add(node, 0);
@@ -226,14 +260,47 @@ $('traces').addEventListener('keydown', (event) => {
   if (id) { choose(Number(id.slice('trace-'.length))); event.preventDefault(); }
 });
 
+function chooseNode(id) {
+  show.node = Number(id.slice('node-'.length));
+  // Its lane is shown, too.
+  const chosen = show.nodes.find((node) => node.node === show.node);
+  show.top = Math.max(0, show.tids.indexOf(chosen?.tid) - 2);
+}
+
 $('tree').addEventListener('keydown', (event) => {
   const id = moveIn($('tree'), event.key);
-  const key = `${show.id}/${show.node}`;
-  if (id) show.node = Number(id.slice('node-'.length));
-  else if (event.key === 'ArrowLeft') show.folded.add(key);
-  else if (event.key === 'ArrowRight') show.folded.delete(key);
+  const at = $('tree').querySelector('.at');
+  if (id) chooseNode(id);
+  else if (at && event.key === 'ArrowLeft') fold(at);
+  else if (at && event.key === 'ArrowRight') show.folded.delete(`${show.id}/${at.id.slice(5)}`);
   else return;
   event.preventDefault();
+  drawTree();
+  show.dirty = true;
+});
+
+// Folds what can be folded; from elsewhere it goes up.
+function fold(item) {
+  if (item.getAttribute('aria-expanded') === 'true') {
+    show.folded.add(`${show.id}/${item.id.slice('node-'.length)}`);
+    return;
+  }
+  const level = Number(item.getAttribute('aria-level'));
+  let above = item.previousElementSibling;
+  while (above && Number(above.getAttribute('aria-level')) >= level) {
+    above = above.previousElementSibling;
+  }
+  if (!above) return;
+  above.scrollIntoView({ block: 'nearest' });
+  chooseNode(above.id);
+}
+
+$('traces').addEventListener('click', ({ target }) => {
+  if (target.id.startsWith('trace-')) choose(Number(target.id.slice('trace-'.length)));
+});
+$('tree').addEventListener('click', ({ target }) => {
+  if (!target.id.startsWith('node-')) return;
+  chooseNode(target.id);
   drawTree();
   show.dirty = true;
 });
@@ -268,9 +335,26 @@ function drawRates() {
 }
 
 const NAMES = 130;  // pixels at the left
+const HEAD = 16;    // and above
+const LANE = 14;    // at least, or its name could not be read
+
+// The lanes from here on fit, as many as they may be.
+function place(tids, height) {
+  const fits = Math.max(1, Math.floor((height - HEAD - 2) / LANE));
+  show.tids = tids;
+  show.top = Math.max(0, Math.min(show.top, tids.length - fits));
+  const shown = tids.slice(show.top, show.top + fits);
+  const high = Math.min(24, (height - HEAD - 2) / Math.max(1, shown.length));
+  return { high, lanes: new Map(shown.map((tid, at) => [tid, HEAD + at * high])) };
+}
 
 function drawLine() {
   const { pen, width, height, colour } = canvas('line');
+  if (show.id === null || (show.offset === null && !show.events.length)) {
+    show.shownEnd = 0;
+    $('range').textContent = 'nothing to show yet';
+    return;
+  }
   const present = show.offset === null ? 0 : show.offset + performance.now() * 1e6;
   const last = show.events.length ? show.events[show.events.length - 1].time : 0;
   const running = show.traces.some((trace) => trace.id === show.id && trace.state === 'running');
@@ -281,8 +365,7 @@ function drawLine() {
   const seen = show.events.filter((event) => event.time >= start && (event.entered ?? event.time) <= end);
   const tids = [...new Set([...show.nodes.filter((node) => !node.end).map((node) => node.tid),
     ...seen.map((event) => event.tid)])].sort((a, b) => a - b);
-  const high = Math.max(3, Math.min(24, (height - 18) / Math.max(1, tids.length)));
-  const lanes = new Map(tids.map((tid, at) => [tid, 16 + at * high]));
+  const { high, lanes } = place(tids, height);
   const chosen = show.nodes.find((node) => node.node === show.node);
   for (const [tid, y] of lanes) {
     if (chosen && chosen.tid === tid) {
@@ -290,28 +373,32 @@ function drawLine() {
       pen.fillRect(0, y, width, high);
     }
     pen.fillStyle = colour('weak');
-    const name = (names.get(tid) ?? '').split('/').pop();
-    if (high > 10) pen.fillText(`${tid} ${name}`.slice(0, 17), 2, y + high / 2 + 4);
+    const name = clean((names.get(tid) ?? '').split('/').pop());
+    pen.fillText(`${tid} ${name}`.slice(0, 17), 2, y + high / 2 + 4);
   }
   for (const event of seen) {
     const y = lanes.get(event.tid);
+    if (y === undefined) continue;
     const from = Math.max(NAMES, x(event.entered ?? event.time));
     const wide = Math.max(1, x(event.time) - from);
     pen.fillStyle = colour(event.kind !== 'call' ? 'accent' : event.error ? 'failed' : 'call');
-    pen.fillRect(from, y + 1, wide, Math.max(1, high - 3));
-    if (event.kind === 'call' && wide > 60 && high > 10) {
+    pen.fillRect(from, y + 1, wide, high - 3);
+    if (event.kind === 'call' && wide > 60) {
       pen.fillStyle = colour('panel');
       pen.fillText(event.call.slice(0, Math.floor(wide / 8)), from + 3, y + high / 2 + 4);
     }
   }
   pen.fillStyle = colour('weak');
-  for (let part = 0; part < 5; part += 1) {
-    const time = start + show.span * part / 5;
+  const parts = Math.max(1, Math.min(5, Math.floor((width - NAMES) / 100)));
+  for (let part = 0; part < parts; part += 1) {
+    const time = start + show.span * part / parts;
     pen.fillText(`${(time / 1e9).toFixed(show.span < 1e7 ? 6 : 3)}`, x(time), 11);
   }
-  const first = Math.max(0, end - show.span) / 1e9;
+  const first = start / 1e9;
+  const threads = lanes.size === tids.length ? number(tids.length, 'thread')
+    : `threads ${show.top + 1} to ${show.top + lanes.size} of ${tids.length}`;
   $('range').textContent = `${first.toFixed(3)} s to ${(end / 1e9).toFixed(3)} s `
-    + `(${(show.span / 1e6).toLocaleString('en')} ms), ${seen.length} events`;
+    + `(${(show.span / 1e6).toLocaleString('en')} ms), ${number(seen.length, 'event')}, ${threads}`;
   show.shownEnd = end;
 }
 
@@ -328,6 +415,11 @@ function move(part) {
   show.dirty = true;
 }
 
+function scroll(lanes) {
+  show.top = Math.max(0, show.top + lanes);
+  show.dirty = true;
+}
+
 function follow() {
   show.end = null;
   $('live').setAttribute('aria-pressed', 'true');
@@ -336,16 +428,22 @@ function follow() {
 
 $('line').addEventListener('keydown', (event) => {
   const keys = { '+': () => zoom(0.5), '=': () => zoom(0.5), '-': () => zoom(2),
-    ArrowLeft: () => move(-0.25), ArrowRight: () => move(0.25), Home: follow };
+    ArrowLeft: () => move(-0.25), ArrowRight: () => move(0.25), Home: follow,
+    ArrowUp: () => scroll(-1), ArrowDown: () => scroll(1),
+    PageUp: () => scroll(-10), PageDown: () => scroll(10) };
   const act = keys[event.key];
   if (act) { act(); event.preventDefault(); }
 });
+// Whoever only passes by scrolls the page.
 $('line').addEventListener('wheel', (event) => {
+  if (document.activeElement !== $('line') && !event.ctrlKey) return;
   zoom(event.deltaY < 0 ? 0.8 : 1.25);
   event.preventDefault();
 }, { passive: false });
 $('in').addEventListener('click', () => zoom(0.5));
 $('out').addEventListener('click', () => zoom(2));
+$('earlier').addEventListener('click', () => move(-0.25));
+$('later').addEventListener('click', () => move(0.25));
 $('live').addEventListener('click', () => (show.end === null ? move(0) : follow()));
 
 // What is asked for

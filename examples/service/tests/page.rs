@@ -122,6 +122,9 @@ impl Browser {
         let (text, code) = match key {
             "Tab" => (None, 9),
             "Enter" => (Some("\r"), 13),
+            "PageUp" => (None, 33),
+            "PageDown" => (None, 34),
+            "End" => (None, 35),
             "Home" => (None, 36),
             "ArrowLeft" => (None, 37),
             "ArrowUp" => (None, 38),
@@ -198,6 +201,18 @@ fn the_page_shows_a_trace_and_takes_keys() {
     let mut page = Browser::open(&format!("http://{}/", service.address));
     page.until("document.getElementById('status').textContent.startsWith('connected')");
 
+    // Nothing is there: no times of nothing, nothing to end.
+    page.until("document.getElementById('range').textContent === 'nothing to show yet'");
+    assert_eq!(
+        page.evaluate("document.getElementById('kill').disabled"),
+        true
+    );
+    // It fits a narrow window.
+    let narrow = json!({"width": 320, "height": 700, "deviceScaleFactor": 1, "mobile": false});
+    page.call("Emulation.setDeviceMetricsOverride", narrow);
+    page.until("innerWidth === 320 && document.documentElement.scrollWidth <= 320");
+    page.call("Emulation.clearDeviceMetricsOverride", json!({}));
+
     // A trace is begun, by keys alone.
     page.tab_to("target");
     page.enter("/no/such/program");
@@ -230,6 +245,20 @@ fn the_page_shows_a_trace_and_takes_keys() {
     page.until("document.querySelectorAll('#tree li').length === 1");
     page.key("ArrowRight");
     page.until("document.querySelectorAll('#tree li').length > 1");
+    // What cannot be folded leads up.
+    page.key("ArrowDown");
+    page.until("document.querySelector('#tree li.at').getAttribute('aria-level') === '2'");
+    page.key("ArrowLeft");
+    page.until("document.querySelector('#tree li.at').getAttribute('aria-level') === '1'");
+    assert_eq!(
+        page.evaluate("document.querySelectorAll('#tree li').length > 1"),
+        true
+    );
+    // Who has the focus shows it, and whoever is drawn anew is the same element, or a click that
+    // takes its time would be lost.
+    page.until("getComputedStyle(document.querySelector('#tree li.at')).outlineStyle === 'solid'");
+    page.evaluate("window.root = document.querySelector('#tree li'); show.before = null");
+    page.until("show.before !== null && window.root === document.querySelector('#tree li')");
 
     // The time line by keys.
     page.tab_to("line");
@@ -301,4 +330,90 @@ fn the_page_asks_for_the_token() {
     page.key("Enter");
     page.until("document.getElementById('ask').hidden");
     page.until("document.getElementById('status').textContent.startsWith('connected')");
+}
+
+#[test]
+fn names_do_not_disturb_the_text_around_them() {
+    if !has_chromium() {
+        return;
+    }
+    let service = Service::start(&[]);
+    let directory = tempfile::tempdir().expect("a directory");
+    // A line break, an escape code, and what turns the rest of the line around.
+    let hostile = directory.path().join("a\nb\u{1b}[31m\u{202e}c");
+    let copied = Command::new("cp").arg("/bin/sleep").arg(&hostile).status();
+    assert!(copied.expect("cp").success());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let command = json!({"command": [hostile, "1000"], "filter": ["clock_nanosleep"]});
+    runtime.block_on(service.trace(command));
+    let mut page = Browser::open(&format!("http://{}/", service.address));
+    for id in ["traces", "tree", "events"] {
+        let text = format!("document.getElementById('{id}').textContent");
+        page.until(&format!(
+            r"{text}.includes('a\\u{{a}}b\\u{{1b}}[31m\\u{{202e}}c')"
+        ));
+        assert_eq!(
+            page.evaluate(&format!(r"/[\x1b\u202e]/.test({text})")),
+            false
+        );
+    }
+}
+
+/// So many processes that not all of their lanes fit.
+const CROWD: &str = "i=0; while [ $i -lt 200 ]; do sleep 1000 & i=$((i+1)); done; wait";
+
+#[test]
+fn every_process_has_a_lane_that_can_be_read() {
+    if !has_chromium() {
+        return;
+    }
+    let service = Service::start(&[]);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let command = json!({"command": ["sh", "-c", CROWD], "filter": ["execve"]});
+    runtime.block_on(service.trace(command));
+    let mut page = Browser::open(&format!("http://{}/", service.address));
+    page.until("document.querySelectorAll('#tree li').length === 201");
+    let range = "document.getElementById('range').textContent";
+    page.until(&format!("{range}.includes('threads 1 to 15 of 201')"));
+    page.tab_to("line");
+    page.key("ArrowDown");
+    page.until(&format!("{range}.includes('threads 2 to 16 of 201')"));
+    page.key("PageDown");
+    page.until(&format!("{range}.includes('threads 12 to 26 of 201')"));
+    page.key("ArrowUp");
+    page.until(&format!("{range}.includes('threads 11 to 25 of 201')"));
+    page.key("PageUp");
+    page.until(&format!("{range}.includes('threads 1 to 15 of 201')"));
+    // The lane of what is chosen in the tree is shown.
+    page.evaluate("document.activeElement.blur()");
+    page.tab_to("tree");
+    page.key("End");
+    page.until(&format!("{range}.includes('to 201 of 201')"));
+}
+
+#[test]
+fn a_lost_connection_is_said_and_found_again() {
+    if !has_chromium() {
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let first = Service::start(&[]);
+    let address = first.address;
+    let command = json!({"command": ["sh", "-c", "exec ls -R /etc"]});
+    runtime.block_on(first.trace(command));
+    let mut page = Browser::open(&format!("http://{address}/"));
+    page.until("show.last > 20 && document.getElementById('traces').innerText.includes('exited')");
+    drop(first);
+    page.until("document.getElementById('status').textContent.startsWith('not connected')");
+    page.until("document.getElementById('status').className === 'failed'");
+    // Another one in its place counts from 1 again.
+    let listen = address.to_string();
+    let second = Service::start(&["--listen", &listen]);
+    let command = json!({"command": ["sleep", "1000"], "filter": ["clock_nanosleep"]});
+    runtime.block_on(second.trace(command));
+    page.until("document.getElementById('status').textContent.startsWith('connected')");
+    page.until("document.getElementById('status').className === ''");
+    page.until("document.getElementById('traces').innerText.includes('running: sleep 1000')");
+    page.until("document.getElementById('events').innerText.includes('begins: ')");
+    page.until("document.querySelectorAll('#events tr').length < 5");
 }

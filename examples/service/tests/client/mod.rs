@@ -29,7 +29,10 @@ impl Service {
 
     pub(crate) fn start_with_token(flags: &[&str], token: Option<&str>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tracehound-service"));
-        command.args(["--listen", "127.0.0.1:0"]).args(flags);
+        if !flags.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(flags);
         command
             .env_remove("TRACEHOUND_TOKEN")
             .stdout(Stdio::piped());
