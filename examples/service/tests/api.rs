@@ -67,6 +67,36 @@ async fn a_command_is_traced_to_its_end() {
 }
 
 #[tokio::test]
+async fn what_is_kept_of_a_trace_that_has_ended() {
+    let service = Service::start(&[]);
+    let script = "i=0; while [ $i -lt 250 ]; do (exit 3); i=$((i+1)); done; exit 4";
+    let command = json!({"command": ["sh", "-c", script], "filter": ["execve"]});
+    let id = service.trace(command).await;
+    let first = service.events(id, "", "").await.all_events().await;
+    // Its counts and the last of its dead, with how each has ended: the shell is the last.
+    let trace = service.get(&format!("/traces/{id}")).await.json();
+    assert_eq!(trace["state"], "ended");
+    assert_eq!(trace["tracees"], 0);
+    assert_eq!(trace["counts"]["tracees"], 251);
+    let tree = trace["tree"].as_array().expect("a tree");
+    assert_eq!(tree.len(), 200);
+    assert_eq!(tree[0]["end"], json!({"how": "exited", "code": 4}));
+    let of_the_shell = |node: &serde_json::Value| {
+        node["parent"] == tree[0]["node"] && node["end"] == json!({"how": "exited", "code": 3})
+    };
+    assert!(tree[1..].iter().all(of_the_shell));
+    assert_eq!(tree[199]["node"], 251);
+    // Its events, as often as somebody asks, and from where that one was.
+    let again = service.events(id, "", "").await.all_events().await;
+    let ids = |events: &[client::Sent]| events.iter().map(|event| event.id).collect::<Vec<_>>();
+    assert_eq!(ids(&again), ids(&first));
+    let last = first.iter().rev().find_map(|event| event.id).expect("one");
+    let header = format!("last-event-id: {}\r\n", last - 1);
+    let rest = service.events(id, "", &header).await.all_events().await;
+    assert_eq!(ids(&rest), [None, Some(last), None], "policy, one, end");
+}
+
+#[tokio::test]
 async fn a_filter_shows_its_calls_alone() {
     let service = Service::start(&[]);
     let victim = Victim::new(BUSY[0], &BUSY[1..]);
