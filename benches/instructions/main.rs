@@ -17,7 +17,7 @@ use std::process::{Child, ExitCode, Stdio};
 
 use clap::Parser;
 use futures::StreamExt;
-use tracehound::{Event, ResumeMode, Tid, Tracee, Tracer};
+use tracehound::{Event, Regs, ResumeMode, Tid, Tracee, Tracer};
 
 use observed::Step;
 
@@ -194,8 +194,9 @@ async fn look(mut tracee: Tracee, stops: u64) -> tracehound::Result<Counted> {
         }
         let registers = tracee.getregs().await?;
         // Just before a system call: where a step over it leads is one instruction.
-        let call = is_call(&tracee, registers.rip);
-        if call && (registers.rax, registers.rdi) == GET_SYSCALL_INFO {
+        let place = registers.instruction_pointer();
+        let call = is_call(&tracee, place);
+        if call && (number(&registers), registers.syscall_args()[0]) == GET_SYSCALL_INFO {
             if begun {
                 counted.stops += 1;
                 if counted.stops == stops {
@@ -206,8 +207,8 @@ async fn look(mut tracee: Tracee, stops: u64) -> tracehound::Result<Counted> {
         }
         if begun {
             counted.steps.push(Step {
-                place: registers.rip,
-                stack: registers.rsp,
+                place,
+                stack: registers.stack_pointer(),
             });
             counted.calls += u64::from(call);
         }
@@ -215,10 +216,22 @@ async fn look(mut tracee: Tracee, stops: u64) -> tracehound::Result<Counted> {
     Ok(counted)
 }
 
+/// The number of the system call that an instruction is about to make.
+fn number(registers: &Regs) -> u64 {
+    // In `orig_rax` only from the call on.
+    #[cfg(target_arch = "x86_64")]
+    return registers.rax;
+    #[cfg(not(target_arch = "x86_64"))]
+    registers.syscall_number()
+}
+
 /// Whether a system call instruction is at this address.
 fn is_call(tracee: &Tracee, address: u64) -> bool {
+    #[cfg(target_arch = "x86_64")]
     const SYSCALL: [u8; 2] = [0x0f, 0x05];
-    let mut code = [0; 2];
+    #[cfg(target_arch = "aarch64")]
+    const SYSCALL: [u8; 4] = [0x01, 0x00, 0x00, 0xd4];
+    let mut code = [0; SYSCALL.len()];
     tracee.read_memory(address, &mut code).is_ok() && code == SYSCALL
 }
 

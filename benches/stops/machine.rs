@@ -117,11 +117,14 @@ pub(crate) fn count_own(directory: &str) -> f64 {
         .map_or(f64::NAN, |entries| entries.count() as f64)
 }
 
-/// The resident memory of this process, in bytes.
+/// The memory of this process's own that is resident, in bytes: without that of files, as its
+/// code, which is there once, whoever runs it first.
 pub(crate) fn resident() -> f64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: Option<f64> = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-    pages.unwrap_or(f64::NAN) * 4096.0
+    let mut pages = statm.split(' ').skip(1).map(|pages| pages.parse::<f64>());
+    let mut next = || pages.next().and_then(Result::ok).unwrap_or(f64::NAN);
+    let (all, of_files) = (next(), next());
+    (all - of_files) * 4096.0
 }
 
 /// Memory that makes this process large: every page of it was written.

@@ -123,7 +123,7 @@ pub(crate) struct State {
     /// The system call that was entered and not left.
     pub(crate) call: Option<SyscallEntry>,
     /// The child of a birth event, until it is taken.
-    pub(crate) birth: Option<Tracee>,
+    pub(crate) birth: Option<Box<Tracee>>,
     /// Nobody has its handle: it is with its parent's birth event.
     pub(crate) untaken: bool,
     /// Its first stop was seen.
@@ -392,7 +392,7 @@ impl Slot {
         drop(state);
         match end {
             End::Dead => drop(birth),
-            End::Detached | End::Shutdown => drop(birth.map(Tracee::disowned)),
+            End::Detached | End::Shutdown => drop(birth.map(|child| child.disowned())),
         }
         if let Some(event) = seen {
             self.observed.end(&event);

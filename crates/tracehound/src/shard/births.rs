@@ -122,7 +122,7 @@ impl Local {
             tracee.slot().lock().untaken = true;
         }
         let recorded = parent.record(|state| {
-            state.birth = handle;
+            state.birth = handle.map(Box::new);
             (StopClass::Other, event)
         });
         // After the parent's event: the child's own come later.

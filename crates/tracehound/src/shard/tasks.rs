@@ -7,19 +7,17 @@
 //! with a panic of that task; the guard of `futures::executor` does the same for its own.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
+use pin_project_lite::pin_project;
 use tokio::task::{AbortHandle, LocalSet};
 
 use super::{Local, Shard};
 use crate::slot::Slot;
-
-/// Logic on its way to the tracer thread.
-pub(crate) type PinnedJob = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 struct Woken {
     flag: AtomicBool,
@@ -88,22 +86,31 @@ impl Tasks {
     }
 }
 
-/// A task that says whose it is while it is polled.
-async fn named(slot: Arc<Slot>, task: impl Future<Output = ()>) {
-    let mut task = pin!(task);
-    let polls = slot.shard.polls();
-    poll_fn(|cx| {
-        polls.of(slot.tid());
-        let polled = task.as_mut().poll(cx);
+pin_project! {
+    /// A task that says whose it is while it is polled.
+    struct Named<F> {
+        slot: Arc<Slot>,
+        #[pin]
+        task: F,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Named<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let polls = this.slot.shard.polls();
+        polls.of(this.slot.tid());
+        let polled = this.task.poll(cx);
         polls.of_nobody();
         polled
-    })
-    .await;
+    }
 }
 
 impl Local {
     /// Starts the task of a tracee on this thread. Nothing is started once the thread is ending.
-    pub(super) fn spawn_task(
+    pub(crate) fn spawn_task(
         &self,
         slot: Arc<Slot>,
         task: impl Future<Output = ()> + 'static,
@@ -116,7 +123,7 @@ impl Local {
         {
             handles.watch_tasks();
         }
-        let task = named(slot, task);
+        let task = Named { slot, task };
         self.tasks.woken.flag.store(true, Ordering::SeqCst);
         let handle = match &*self.tasks.set.borrow() {
             Some(set) => set.spawn_local(task),
@@ -124,10 +131,5 @@ impl Local {
             None => tokio::task::spawn_local(task),
         };
         Some(handle.abort_handle())
-    }
-
-    /// Starts logic that came from another thread.
-    pub(crate) fn spawn_job(&self, slot: Arc<Slot>, job: PinnedJob) {
-        self.spawn_task(slot, job());
     }
 }

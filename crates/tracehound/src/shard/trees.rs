@@ -77,11 +77,8 @@ impl Local {
         let guard = TaskGuard { tree: id, number };
         let slot = Arc::clone(tracee.slot());
         let span = slot.observed.span();
-        let task = async move {
-            let run = AssertUnwindSafe(async { logic(tracee).await });
-            let panic = run.catch_unwind().await.err();
-            guard.end(panic);
-        };
+        let run = AssertUnwindSafe(async move { logic(tracee).await });
+        let task = run.catch_unwind().map(move |ended| guard.end(ended.err()));
         let abort = self.spawn_task(slot, task.instrument(span));
         let mut trees = self.trees.trees.borrow_mut();
         if let Some(task) = trees

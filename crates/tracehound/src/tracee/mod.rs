@@ -181,10 +181,10 @@ impl Tracee {
 
     fn take_birth(&self, is_wanted: impl FnOnce(&mut Tracee) -> bool) -> Option<Tracee> {
         let mut state = self.slot.lock_here().ok()?;
-        let child = state.birth.take_if(is_wanted)?;
+        let child = state.birth.take_if(|child| is_wanted(child))?;
         drop(state);
         child.slot.lock().untaken = false;
-        Some(child)
+        Some(*child)
     }
 }
 

@@ -19,6 +19,7 @@ use tracing::Instrument;
 
 use super::Tracee;
 use crate::error::{Error, Result};
+use crate::shard::Local;
 
 impl Tracee {
     /// Runs the logic of this tracee on its tracer thread, where a request is a plain
@@ -44,22 +45,23 @@ impl Tracee {
         let slot = Arc::clone(self.slot());
         let shard = Arc::clone(&slot.shard);
         let span = self.span();
-        let job = move || {
+        // Made there, and as one future that is moved nowhere: its size is what a task costs.
+        let start = move |local: &Local| {
             let run = AssertUnwindSafe(async move { logic(self).await }.instrument(span));
             let run = Abortable::new(run.catch_unwind(), registration);
-            async move {
-                let result = match run.await {
+            let task = run.map(move |ended| {
+                let result = match ended {
                     Ok(Ok(value)) => Ok(value),
                     Ok(Err(payload)) => Err(PinnedError::Panicked(Panic::new(payload))),
                     Err(_) => Err(PinnedError::Ended),
                 };
                 // Nobody need be waiting.
                 drop(reply.send(result));
-            }
-            .boxed_local()
+            });
+            local.spawn_task(slot, task);
         };
-        // An error drops the job, and the tracee with it: the receiver sees that.
-        let _ = shard.run(move |local| local.spawn_job(slot, Box::new(job)));
+        // An error drops the logic, and the tracee with it: the receiver sees that.
+        let _ = shard.run(start);
         PinnedTask { result, abort }
     }
 
