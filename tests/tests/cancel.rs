@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use tracehound::requests::{RegSet, SignalQueue};
+use tracehound::requests::{
+    ArchGet, ArchSet, HardwareBreakpoint, RegSet, SignalQueue, SyscallOp, ThreadArea, UserDispatch,
+};
 use tracehound::{Child, Command, Error, Event, LetGo, PinnedTask, ResumeMode, Signal, Stdio};
 use tracehound::{Tid, Tracee, Tracer};
 use tracehound_sys::{proc, signal_process};
@@ -115,9 +117,11 @@ async fn a_held_tracee_stays_held(tracer: Tracer) {
         futures::FutureExt::now_or_never(event).is_none(),
         "no event came of it"
     );
-    // What was sent was done, whether or not anybody waited for the answer.
-    at_every_poll!(tracee.poke_data(stack, !word) => {});
-    assert_eq!(tracee.peek_data(stack).await.expect("held"), !word);
+    // What was sent is done, whether or not anybody waits for the answer; what was not, is not.
+    for (polls, expected) in [(0, word), (1, !word)] {
+        drop(poll_and_drop(tracee.poke_data(stack, !word), polls).await);
+        assert_eq!(tracee.peek_data(stack).await.expect("held"), expected);
+    }
     tracee.poke_data(stack, word).await.expect("held");
     tracee.cont().await.expect("held");
     control.kill().expect("it lives");
@@ -161,6 +165,116 @@ async fn a_resume_is_made_once(tracer: Tracer) {
         });
         tracee.getregs().await.expect("held");
     }
+    soon("its end", child.kill()).await.expect("a status");
+}
+
+/// The requests of one architecture, of late kernels and of one kind of stop: where there is
+/// no such thing, a refusal may be dropped as well.
+async fn a_rare_request_may_be_dropped(tracer: Tracer) {
+    let (mut tracee, mut child) = in_signal_stop(&tracer).await;
+    let regs = tracee.getregs().await.expect("held");
+    let xstate = tracee.getxstate().await;
+    let stack = regs.stack_pointer();
+    let word = tracee.peek_user(0).await;
+    let watch = HardwareBreakpoint::execute(0x1000);
+    let area = ThreadArea {
+        entry_number: 12,
+        base_addr: 0,
+        limit: 0xfffff,
+        flags: 0b101_0001,
+    };
+    macro_rules! each {
+        ($($call:expr),* $(,)?) => {
+            $(at_every_poll!($call => {
+                assert_eq!(tracee.getregs().await.expect("held"), regs, stringify!($call));
+            });)*
+        };
+    }
+    if let (Ok(xstate), Ok(word)) = (xstate, word) {
+        each!(tracee.setxstate(&xstate), tracee.poke_user(0, word));
+    }
+    if let Ok(base) = tracee.arch_prctl_get(ArchGet::Gs).await {
+        each!(tracee.arch_prctl_set(ArchSet::Gs, base));
+    }
+    each!(
+        tracee.arch_prctl_get(ArchGet::Fs),
+        tracee.thread_area(12),
+        tracee.set_thread_area(12, &area),
+        tracee.set_syscall_user_dispatch(&UserDispatch::OFF),
+        tracee.peek_mte_tags(stack, 1),
+        tracee.poke_mte_tags(stack, &[0]),
+        tracee.set_hardware_breakpoint(&watch),
+        tracee.clear_hardware_breakpoint(&watch),
+    );
+    soon("its end", child.kill()).await.expect("a status");
+}
+
+/// A system call is changed as soon as that was sent.
+async fn a_changed_call_stays_changed(tracer: Tracer) {
+    let (mut tracee, mut child) = start(&tracer, &mut sleeper(&["spin"])).await;
+    tracee.set_resume_mode(ResumeMode::Syscall);
+    while !matches!(
+        soon("a call", tracee.next()).await,
+        Some(Event::SyscallEnter(_))
+    ) {}
+    let number = async |tracee: &Tracee| match tracee.syscall_info().await.expect("held").op {
+        SyscallOp::Entry(call) => call.nr,
+        other => panic!("{other:?}"),
+    };
+    let before = tracee.syscall_info().await.expect("held");
+    let was = number(&tracee).await;
+    for (polls, expected) in [(0, was), (1, libc::SYS_getppid as u64)] {
+        let change = tracee.set_syscall_number(libc::SYS_getppid as i32);
+        drop(poll_and_drop(change, polls).await);
+        assert_eq!(number(&tracee).await, expected);
+    }
+    if tracee.set_syscall_info(&before).await.is_ok() {
+        tracee
+            .set_syscall_number(libc::SYS_getppid as i32)
+            .await
+            .expect("held");
+        for (polls, expected) in [(0, libc::SYS_getppid as u64), (1, was)] {
+            drop(poll_and_drop(tracee.set_syscall_info(&before), polls).await);
+            assert_eq!(number(&tracee).await, expected);
+        }
+    }
+    at_every_poll!(tracee.set_syscall_number(was as i32) => {
+        tracee.getregs().await.expect("held");
+    });
+    at_every_poll!(tracee.set_syscall_info(&before) => {
+        tracee.getregs().await.expect("held");
+    });
+    soon("its end", child.kill()).await.expect("a status");
+}
+
+/// The resumes of one kind of stop: made at the first poll, and not before.
+async fn a_rare_resume_is_made_once(tracer: Tracer) {
+    let user = Signal::SIGUSR2;
+    macro_rules! from_signal_stop {
+        ($($method:ident),*) => {
+            $({
+                let (mut tracee, mut child) = in_signal_stop(&tracer).await;
+                assert!(poll_and_drop(tracee.$method(user), 0).await.is_none());
+                tracee.getregs().await.expect("still held");
+                drop(poll_and_drop(tracee.$method(user), 1).await);
+                // Its action is to end the process.
+                wait!(tracee, Event::Killed(_));
+                soon("its end", child.wait()).await.expect("a status");
+            })*
+        };
+    }
+    from_signal_stop!(cont_with, syscall_with);
+    let (mut tracee, mut child) = in_signal_stop(&tracer).await;
+    signal_process(tracee.tid(), Signal::SIGSTOP).expect("it lives");
+    tracee.cont().await.expect("held");
+    wait!(tracee, Event::Signal(_));
+    tracee.cont_with(Signal::SIGSTOP).await.expect("held");
+    wait!(tracee, Event::GroupStop(_));
+    assert!(poll_and_drop(tracee.listen(), 0).await.is_none());
+    tracee.getregs().await.expect("still held");
+    drop(poll_and_drop(tracee.listen(), 1).await);
+    let error = tracee.getregs().await.expect_err("it listens");
+    assert!(matches!(error, Error::Running(_)), "{error:?}");
     soon("its end", child.kill()).await.expect("a status");
 }
 
@@ -238,6 +352,9 @@ async fn a_childs_end_is_told_again(tracer: Tracer) {
 in_each_place!(
     a_held_tracee_stays_held,
     a_resume_is_made_once,
+    a_rare_request_may_be_dropped,
+    a_changed_call_stays_changed,
+    a_rare_resume_is_made_once,
     a_detach_cannot_be_recalled,
     a_trip_may_be_dropped,
     a_childs_end_is_told_again,
@@ -430,5 +547,43 @@ async fn timeouts_and_aborts_are_drops() {
         task.abort();
         let status = soon("its end", child.wait()).await.expect("a status");
         assert!(status.success(), "it ran on: {status}");
+    }
+}
+
+/// Each public `async fn` under the folder, and whether its documentation has the section.
+fn futures_of(folder: &std::path::Path, into: &mut Vec<(String, bool)>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            futures_of(&path, into);
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("text");
+        let mut says = false;
+        for line in text.lines().map(str::trim_start) {
+            if let Some(rest) = line.strip_prefix("pub async fn ") {
+                let end = rest.find(['(', '<']).expect("arguments");
+                into.push((rest[..end].to_string(), says));
+            }
+            says |= line == "/// # Cancel safety";
+            // Documentation and attributes belong to what follows them.
+            says &= line.starts_with("//") || line.starts_with('#');
+        }
+    }
+}
+
+// One that is added says what a drop loses, and is dropped here.
+#[test]
+fn every_future_is_documented_and_dropped() {
+    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/tracehound/src/");
+    let mut futures = Vec::new();
+    futures_of(std::path::Path::new(sources), &mut futures);
+    assert!(futures.len() > 40, "{futures:?}");
+    for (name, says) in futures {
+        assert!(says, "{name} does not say what a drop loses");
+        // Of a macro, which makes several.
+        let dropped =
+            name.starts_with('$') || include_str!("cancel.rs").contains(&format!(".{name}("));
+        assert!(dropped, "nothing drops {name}");
     }
 }
