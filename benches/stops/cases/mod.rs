@@ -9,6 +9,7 @@ mod idle;
 mod memory;
 mod peers;
 mod pinned;
+mod sigchld;
 mod step;
 mod strace;
 mod task;
@@ -104,6 +105,7 @@ fn all() -> impl Iterator<Item = Chosen> {
         (strace::CASES, By::Peer, 1),
         (peers::CASES, By::Peer, 1),
         (two_cpus::CASES, By::Us, 1),
+        (sigchld::CASES, By::Us, 1),
         (hog::CASES, By::Us, 1),
         (step::CASES, By::Us, 1),
         (crowd::CASES, By::Us, 1),

@@ -29,7 +29,8 @@ pub enum NoCldStop {
 /// only. So who reaps children notices nothing; who waits for *stops* of their own children
 /// (`WUNTRACED`) and relies on the signal for that is not told any more. Whoever installs a handler
 /// after this sets other flags: ask again. tokio installs its own once, with the first
-/// `tokio::signal` for SIGCHLD.
+/// `tokio::signal` for SIGCHLD. `cargo bench --bench stops -- SIGCHLD "tracehound, pinned task"`
+/// measures it again, with a handler that does nothing.
 ///
 /// # Errors
 ///

@@ -133,7 +133,9 @@ impl Tracee {
     /// it, at the level TRACE, and what is pinned to its tracer thread runs in it. A task elsewhere
     /// enters it with `instrument`.
     ///
-    /// It is disabled if nobody wanted it when the tracee came to be.
+    /// It is disabled if nobody wanted it when the tracee came to be. It then costs, with
+    /// the [metrics](crate::Metrics), under 1 % of a stop's time: some 55 instructions
+    /// (`cargo bench --bench instructions`).
     pub fn span(&self) -> tracing::Span {
         self.slot.observed.span()
     }
