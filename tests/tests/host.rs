@@ -37,6 +37,19 @@ async fn wakes_arrive_though_the_signal_queue_is_full() {
     run_host(env!("CARGO_BIN_EXE_host_sigpending"), []).await;
 }
 
+#[tokio::test]
+async fn a_host_that_gives_up_its_user_goes_on_tracing() {
+    run_host(env!("CARGO_BIN_EXE_host_uid_change"), []).await;
+}
+
+#[tokio::test]
+async fn what_a_limit_of_the_host_denies_is_said() {
+    let host = env!("CARGO_BIN_EXE_host_limits");
+    for what in ["descriptors", "threads"] {
+        run_host(host, [what]).await;
+    }
+}
+
 // Scenario 58
 #[tokio::test]
 async fn a_handler_of_sigchld_changes_nothing() {

@@ -19,7 +19,7 @@
 //! | `PTRACE_POKEDATA` | [`poke_data`] | [`poke_data`](crate::Tracee::poke_data) | 1.0 | [`write_memory`](crate::Tracee::write_memory) needs no stop. |
 //! | `PTRACE_POKEUSR` | [`poke_user`] | [`poke_user`](crate::Tracee::poke_user), [`set_hardware_breakpoint`](crate::Tracee::set_hardware_breakpoint), [`set_syscall_number`](crate::Tracee::set_syscall_number) | 1.0 | x86. `PTRACE_POKEUSER` in glibc. |
 //! | `PTRACE_CONT` | [`resume`] | [`cont`](crate::Tracee::cont) | 1.0 | |
-//! | `PTRACE_KILL` | – | – | 1.0 | Deprecated, does nothing to a running tracee. [`Control::kill`](crate::Control::kill) sends `SIGKILL`. |
+//! | `PTRACE_KILL` | [`ptrace::kill`](tracehound_sys::ptrace::kill) | – | 1.0 | Before Linux 5.19 it did nothing to a running tracee. [`Control::kill`](crate::Control::kill) sends `SIGKILL`, and makes this request where kill(2) is not permitted. |
 //! | `PTRACE_SINGLESTEP` | [`resume`] | [`step`](crate::Tracee::step) | 1.0 | |
 //! | `PTRACE_GETREGS` | [`getregs`] | [`getregs`](crate::Tracee::getregs) | 1.0 | x86. |
 //! | `PTRACE_SETREGS` | [`setregs`] | [`setregs`](crate::Tracee::setregs) | 1.0 | x86. |

@@ -38,6 +38,12 @@ pub fn interrupt(tid: Tid) -> Result<()> {
     plain(Request::INTERRUPT, tid, 0, 0)
 }
 
+/// `PTRACE_KILL`: `SIGKILL`, for a tracee that kill(2) is not permitted for, as after the tracer
+/// has given up its user. Since Linux 5.19 in any state; before, for one that is stopped.
+pub fn kill(tid: Tid) -> Result<()> {
+    plain(Request::KILL, tid, 0, 0)
+}
+
 /// `PTRACE_LISTEN` (Linux 3.4): leaves a tracee in its group-stop and reports when
 /// the stop ends.
 ///

@@ -2,7 +2,7 @@
 //!
 //! Each function works only on the thread that attached the tracee; elsewhere
 //! the kernel answers `ESRCH`, which looks like a dead tracee. Each but
-//! [`seize`], [`blocked`] and [`interrupt`] needs a tracee that is in
+//! [`seize`], [`blocked`], [`interrupt`] and [`kill`] needs a tracee that is in
 //! a ptrace-stop.
 //!
 //! Safe, because a request can only change the tracee: no pointer given to the
@@ -32,7 +32,9 @@ mod words;
 mod x86;
 mod xstate;
 
-pub use control::{ResumeKind, blocked, detach, interrupt, listen, resume, seize, set_options};
+pub use control::{
+    ResumeKind, blocked, detach, interrupt, kill, listen, resume, seize, set_options,
+};
 pub use debug::{
     BreakpointKind, HardwareBreakpoint, clear_all_hardware_breakpoints, clear_hardware_breakpoint,
     fired_hardware_breakpoints, hardware_breakpoints, set_hardware_breakpoint,

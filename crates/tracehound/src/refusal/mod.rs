@@ -7,6 +7,7 @@ mod facts;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::io;
 
 use tracehound_sys::proc::{self, Capabilities, Ids};
 use tracehound_sys::{Errno, Tid, process_exists, ptrace};
@@ -243,6 +244,22 @@ pub(crate) fn explain(pid: Tid, errno: Errno) -> Error {
         }
     };
     Error::NotPermitted { pid, reason }
+}
+
+/// What to say of a process whose directory in `/proc` could not be read: this process may
+/// have come to a limit of its own.
+pub(crate) fn unread(pid: Tid, error: &io::Error) -> Error {
+    shortage(error).unwrap_or_else(|| unseen(pid))
+}
+
+/// What an error of reading `/proc` says of this process, if it says nothing of the other.
+pub(crate) fn shortage(error: &io::Error) -> Option<Error> {
+    let source = Errno::from_raw(error.raw_os_error()?);
+    let is_own = matches!(source, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM);
+    is_own.then_some(Error::System {
+        call: "open",
+        source,
+    })
 }
 
 /// What to say of a process that has no directory in `/proc`.

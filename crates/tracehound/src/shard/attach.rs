@@ -40,7 +40,7 @@ use crate::children;
 use crate::error::{Error, Result};
 use crate::event::{Event, Replaced};
 use crate::limit::Seat;
-use crate::refusal::{Refusal, explain, unseen};
+use crate::refusal::{Refusal, explain, shortage, unread};
 use crate::slot::{Action, End, Heritage, Phase, Slot, StopClass};
 use crate::tracee::Tracee;
 
@@ -311,7 +311,11 @@ impl Local {
     /// Goes once through the list of threads.
     fn pass(&self, attaching: &mut Attaching) -> Result<Found> {
         let tids = match attaching.plan.extent {
-            Extent::Process | Extent::Rest => proc::tasks(attaching.tgid).unwrap_or_default(),
+            Extent::Process | Extent::Rest => match proc::tasks(attaching.tgid) {
+                Ok(tids) => tids,
+                // It is gone, or so it seems to whoever has no descriptor left.
+                Err(error) => shortage(&error).map_or(Ok(Vec::new()), Err)?,
+            },
             Extent::Thread => {
                 let pid = attaching.plan.pid;
                 proc::status(pid).map(|_| pid).into_iter().collect()
@@ -530,9 +534,7 @@ fn check_siblings(tgid: Tid, pid: Tid, own: Tid) -> Result<()> {
 /// What can be said before anything is tried; gives the process.
 fn check(plan: &AttachPlan, own: Tid) -> Result<Tid> {
     let pid = plan.pid;
-    let Ok(status) = proc::status(pid) else {
-        return Err(unseen(pid));
-    };
+    let status = proc::status(pid).map_err(|error| unread(pid, &error))?;
     let refusal = if status.tgid == Tid::current_process() {
         Some(Refusal::OwnProcess)
     } else if status.kernel_thread {

@@ -281,7 +281,11 @@ fn has_pending(tid: Tid, is_it: impl Fn(&SigInfo) -> bool) -> bool {
 }
 
 /// On the tracer thread the id cannot be another's: only this thread reaps it.
-fn send_kill(tid: Tid) {
-    // An error means that it is dead.
-    let _ = tracehound_sys::signal_process(tid, Signal::SIGKILL);
+pub(super) fn send_kill(tid: Tid) {
+    let sent = tracehound_sys::signal_process(tid, Signal::SIGKILL);
+    if sent == Err(Errno::EPERM) {
+        // This process may not send signals to it any more: it, or the tracee, has another user
+        // now. An error of either means that it is dead.
+        let _ = ptrace::kill(tid);
+    }
 }

@@ -12,8 +12,9 @@ use tokio::sync::oneshot;
 use tracehound_sys::ptrace::{self, Options, ResumeKind, SyscallEntry, SyscallOp};
 use tracehound_sys::spawn::{Guest, Launch, Progress};
 use tracehound_sys::wait::StopKind;
-use tracehound_sys::{Errno, Signal, Tid, proc, signal_process};
+use tracehound_sys::{Errno, Tid, proc};
 
+use super::detach::send_kill;
 use super::{Local, TreePlan};
 use crate::child::ChildCell;
 use crate::error::{Error, Result};
@@ -124,7 +125,7 @@ impl Local {
     pub(crate) fn kill_abandoned(&self) {
         for (tid, plan) in self.launches.seized.borrow().iter() {
             if plan.reply.is_closed() {
-                kill(*tid);
+                send_kill(*tid);
             }
         }
     }
@@ -305,7 +306,7 @@ impl Local {
             plan.launch.abort();
             let _ = plan.reply.send(Err(Error::Shutdown));
         }
-        self.launches.tids().into_iter().for_each(kill);
+        self.launches.tids().into_iter().for_each(send_kill);
     }
 }
 
@@ -326,12 +327,6 @@ impl LaunchPlan {
             rule: self.rule,
         }
     }
-}
-
-/// Only this thread reaps it, so the id is not another's.
-fn kill(tid: Tid) {
-    // An error: it is dead.
-    let _ = signal_process(tid, Signal::SIGKILL);
 }
 
 /// The call, if the child is at the entry of its execve.

@@ -54,7 +54,9 @@ impl Group {
         let mut held = Vec::new();
         for thread in self.process.threads() {
             let tid = thread.tid();
-            if let Some(life) = self.lives.iter_mut().find(|life| life.tid == tid) {
+            // An exec may have given it the id of one that has ended.
+            let is_it = |life: &&mut Life| life.tid == tid && !life.has_ended();
+            if let Some(life) = self.lives.iter_mut().find(is_it) {
                 held.extend(life.is_held().then_some(tid));
                 life.asked(thread.resume_mode());
             }
