@@ -52,11 +52,22 @@ impl Traces {
         all.sum::<usize>().saturating_add(self.starting_events)
     }
 
-    /// Forgets the one that has ended and is the oldest, if there is any.
+    /// Forgets the one that has ended first, if there is any.
     fn forget_one(&mut self) -> bool {
-        let ended = self.all.values().find(|trace| trace.end().is_some());
-        let ended = ended.map(|trace| trace.id);
-        ended.is_some_and(|id| self.all.remove(&id).is_some())
+        let ended = self
+            .all
+            .values()
+            .filter_map(|trace| Some((trace.ended_at()?, trace.id)));
+        let first = ended.min().map(|(_, id)| id);
+        first.is_some_and(|id| self.all.remove(&id).is_some())
+    }
+
+    /// Keeps no more of those that have ended than this.
+    fn keep(&mut self, most: usize) {
+        let ended = self.all.values().filter(|trace| trace.end().is_some());
+        for _ in most..ended.count() {
+            self.forget_one();
+        }
     }
 }
 
@@ -86,11 +97,18 @@ impl Registry {
         let metrics = Arc::clone(&self.metrics);
         let trace = Trace::start(place.id, plan, &self.tracer, limits, metrics).await?;
         place.fill(&trace);
+        tokio::spawn(Arc::clone(self).tidy_after(Arc::clone(&trace)));
         if self.is_closing() {
             trace.stop(trace.usual_end());
             return Err(ApiError::closing());
         }
         Ok(trace)
+    }
+
+    /// When a trace has ended there may be one too many of those.
+    async fn tidy_after(self: Arc<Self>, trace: Arc<Trace>) {
+        trace.ended().await;
+        lock(&self.traces).keep(self.config.max_ended);
     }
 
     pub(crate) fn get(&self, id: u64) -> ApiResult<Arc<Trace>> {
@@ -222,11 +240,6 @@ impl<'a> Place<'a> {
     fn fill(self, trace: &Arc<Trace>) {
         let mut traces = lock(&self.registry.traces);
         traces.all.insert(self.id, Arc::clone(trace));
-        let ended = traces.all.values().filter(|trace| trace.end().is_some());
-        let surplus = ended.count().saturating_sub(self.registry.config.max_ended);
-        for _ in 0..surplus {
-            traces.forget_one();
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures::future::AbortHandle;
@@ -40,6 +40,8 @@ pub(crate) struct Trace {
     pub(crate) metrics: Arc<Metrics>,
     limits: Limits,
     began: u64,
+    /// When it has ended.
+    done: OnceLock<u64>,
     tree: Mutex<Tree>,
     tasks: Mutex<Tasks>,
     ended: watch::Sender<Option<End>>,
@@ -119,6 +121,7 @@ impl Trace {
             metrics,
             limits,
             began: now(),
+            done: OnceLock::new(),
             tree: Mutex::default(),
             tasks: Mutex::new(Tasks {
                 running: HashMap::new(),
@@ -225,6 +228,7 @@ impl Trace {
             _ => tasks.first.unwrap_or(End::Detached),
         };
         drop(tasks);
+        self.done.get_or_init(now);
         self.ended.send_if_modified(|ended| {
             let first = ended.is_none();
             ended.get_or_insert(end);
@@ -273,6 +277,11 @@ impl Trace {
 
     pub(crate) fn end(&self) -> Option<End> {
         *self.ended.borrow()
+    }
+
+    /// When it has ended, if it has.
+    pub(crate) fn ended_at(&self) -> Option<u64> {
+        self.end().and_then(|_| self.done.get().copied())
     }
 
     /// Looks at the tree, or changes it.

@@ -240,8 +240,6 @@ async fn numbers_and_sizes_are_bounded() {
         "500",
         "--max-readers",
         "1",
-        "--max-ended",
-        "1",
     ];
     let service = Service::start(&flags);
     let long = json!({"command": ["true", "x".repeat(500)]});
@@ -262,16 +260,50 @@ async fn numbers_and_sizes_are_bounded() {
     for id in [first, second] {
         assert_eq!(service.delete(&format!("/traces/{id}")).await.status, 200);
     }
-    // Of those that have ended the last ones are kept.
-    let mut last = 0;
-    for _ in 0..4 {
-        last = service.trace(json!({"command": ["true"]})).await;
-        only_reader(&service, last).await.all_events().await;
+}
+
+/// Waits until these are all the traces that are kept.
+async fn only_kept(service: &Service, ids: &[u64]) {
+    let start = std::time::Instant::now();
+    loop {
+        let all = service.get("/traces").await.json();
+        let all = all["traces"].as_array().expect("a list").clone();
+        let kept: Vec<_> = all
+            .iter()
+            .filter_map(|trace| trace["id"].as_u64())
+            .collect();
+        if kept == ids {
+            return;
+        }
+        assert!(start.elapsed() < client::STUCK, "{kept:?}, not {ids:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
-    let all = service.get("/traces").await.json();
-    let all = all["traces"].as_array().expect("a list").clone();
-    assert!(all.len() <= 2, "{all:?}");
-    assert_eq!(all.last().expect("one")["id"], last);
+}
+
+#[tokio::test]
+async fn those_that_ended_last_are_kept() {
+    let service = Service::start(&["--max-ended", "2"]);
+    let mut victims = Vec::new();
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let victim = Victim::new("sleep", &["1000"]);
+        ids.push(service.trace(json!({"pid": victim.pid()})).await);
+        victims.push(Some(victim));
+    }
+    // The one that began first ends last. No other trace need begin for one to be forgotten.
+    let kept = [
+        (3, vec![0, 1, 2, 3]),
+        (1, vec![0, 1, 2, 3]),
+        (2, vec![0, 1, 2]),
+        (0, vec![0, 2]),
+    ];
+    for (dies, kept) in kept {
+        let mut events = service.events(ids[dies], "?from=newest", "").await;
+        drop(victims[dies].take());
+        events.event_of("end").await;
+        let kept: Vec<_> = kept.into_iter().map(|at| ids[at]).collect();
+        only_kept(&service, &kept).await;
+    }
 }
 
 #[tokio::test]
