@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
@@ -95,13 +95,26 @@ fn check_host(headers: &HeaderMap) -> ApiResult<()> {
 }
 
 /// A page from elsewhere can ask, too, if only for what it cannot read: a stream for which the
-/// tracees wait. Browsers say so.
+/// tracees wait. Browsers say so, older ones by the origin alone.
 fn check_site(headers: &HeaderMap) -> ApiResult<()> {
-    match headers.get("sec-fetch-site").map(|site| site.as_bytes()) {
-        None | Some(b"same-origin" | b"none") => Ok(()),
-        Some(_) => Err(ApiError::forbidden(
+    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
+    let is_near = matches!(site, None | Some(b"same-origin" | b"none"));
+    let is_own = headers
+        .get(header::ORIGIN)
+        .is_none_or(|origin| is_of(origin.as_bytes(), headers.get(header::HOST)));
+    match is_near && is_own {
+        true => Ok(()),
+        false => Err(ApiError::forbidden(
             "wrong-origin",
             "without a token pages from elsewhere are not served",
         )),
     }
+}
+
+/// Whether the page comes from the host that it asks.
+fn is_of(origin: &[u8], host: Option<&HeaderValue>) -> bool {
+    let name = origin
+        .strip_prefix(b"http://")
+        .or_else(|| origin.strip_prefix(b"https://"));
+    name.is_some_and(|name| host.is_some_and(|host| name.eq_ignore_ascii_case(host.as_bytes())))
 }

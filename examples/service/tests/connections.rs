@@ -215,6 +215,24 @@ async fn what_no_route_takes_gets_a_reason() {
             403,
             "wrong-origin",
         ),
+        (
+            "GET /metrics HTTP/1.1\r\nhost: localhost\r\norigin: http://elsewhere\r\nconnection: close\r\n\r\n"
+                .into(),
+            403,
+            "wrong-origin",
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nhost: localhost\r\norigin: null\r\nconnection: close\r\n\r\n"
+                .into(),
+            403,
+            "wrong-origin",
+        ),
+        (
+            "GET /none HTTP/1.1\r\nhost: localhost:1\r\norigin: http://localhost:1\r\nconnection: close\r\n\r\n"
+                .into(),
+            404,
+            "no-such-page",
+        ),
         (post("", "{}"), 415, "not-json"),
         (post("content-type: text/html\r\n", "{}"), 415, "not-json"),
         (post("content-type: \u{ff}\r\n", "{}"), 415, "not-json"),
