@@ -32,9 +32,8 @@ const GET_SYSCALL_INFO: (u64, u64) = (libc::SYS_ptrace as u64, 0x420e);
 /// `LocalSet` has a third.
 const BUDGET: f64 = 2_700.0;
 
-/// The same for those of them that are for spans, events and metrics, while nobody listens: 27, or
-/// 44 where the poll of a task's span is not inlined. One `Span::current()` more makes 55 more.
-const OBSERVING: f64 = 60.0;
+/// The same for those of them that are for spans, events and metrics, while nobody listens.
+const OBSERVING: f64 = 40.0;
 
 /// Counts the instructions of the tracer thread for each stop.
 #[derive(Parser)]

@@ -3,7 +3,7 @@
 //!
 //! An instruction is if the compiler has it from a file of that, or if it is in a function that
 //! such a one has called. What becomes of the rest because of them (a register less, a branch
-//! moved, the arguments of a call) is not seen: 27 to 44 are counted where a build without all of it
+//! moved, the arguments of a call) is not seen: 27 were counted where a build without all of it
 //! had some 55 less for each stop.
 
 use std::collections::HashMap;

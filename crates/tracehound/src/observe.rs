@@ -10,7 +10,7 @@
 //! time of a stop 0.6 % longer (4.24 and 4.22 µs, medians of eight runs in turn, which differ by
 //! more than that among themselves; one CPU for all, Linux 6.18, a busy machine).
 //! `cargo bench --bench instructions` counts the instructions again, and fails if they are more
-//! than sixty in code that is for observing.
+//! than forty in code that is for observing.
 
 use tracehound_sys::wait::StopKind;
 use tracehound_sys::{Tid, proc};

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use pin_project_lite::pin_project;
 use tokio::task::{AbortHandle, LocalSet};
+use tracing::Instrument;
 
 use super::{Local, Shard};
 use crate::slot::Slot;
@@ -79,6 +80,15 @@ impl Tasks {
         self.set.replace(Some(set));
     }
 
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) -> AbortHandle {
+        let handle = match &*self.set.borrow() {
+            Some(set) => set.spawn_local(task),
+            // Called by a task, while the set is being polled.
+            None => tokio::task::spawn_local(task),
+        };
+        handle.abort_handle()
+    }
+
     /// Ends all tasks, whose destructors run now.
     pub(super) fn clear(&self) {
         let set = self.set.take();
@@ -109,7 +119,8 @@ impl<F: Future<Output = ()>> Future for Named<F> {
 }
 
 impl Local {
-    /// Starts the task of a tracee on this thread. Nothing is started once the thread is ending.
+    /// Starts the task of a tracee on this thread, in the tracee's span. Nothing is started once
+    /// the thread is ending.
     pub(crate) fn spawn_task(
         &self,
         slot: Arc<Slot>,
@@ -123,13 +134,14 @@ impl Local {
         {
             handles.watch_tasks();
         }
-        let task = Named { slot, task };
         self.tasks.woken.flag.store(true, Ordering::SeqCst);
-        let handle = match &*self.tasks.set.borrow() {
-            Some(set) => set.spawn_local(task),
-            // Called by a task, while the set is being polled.
-            None => tokio::task::spawn_local(task),
-        };
-        Some(handle.abort_handle())
+        // Two kinds of tasks: a span that nobody wants costs each poll nothing.
+        Some(match slot.observed.is_wanted() {
+            true => {
+                let task = task.instrument(slot.observed.span());
+                self.tasks.spawn(Named { slot, task })
+            }
+            false => self.tasks.spawn(Named { slot, task }),
+        })
     }
 }

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use futures::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tracing::Instrument;
 
 use super::Local;
 use super::local;
@@ -76,10 +75,9 @@ impl Local {
         drop(trees);
         let guard = TaskGuard { tree: id, number };
         let slot = Arc::clone(tracee.slot());
-        let span = slot.observed.span();
         let run = AssertUnwindSafe(async move { logic(tracee).await });
         let task = run.catch_unwind().map(move |ended| guard.end(ended.err()));
-        let abort = self.spawn_task(slot, task.instrument(span));
+        let abort = self.spawn_task(slot, task);
         let mut trees = self.trees.trees.borrow_mut();
         if let Some(task) = trees
             .get_mut(&id)

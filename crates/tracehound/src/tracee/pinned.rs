@@ -15,7 +15,6 @@ use std::task::{Context, Poll};
 use futures::FutureExt;
 use futures::future::{AbortHandle, Abortable};
 use tokio::sync::oneshot;
-use tracing::Instrument;
 
 use super::Tracee;
 use crate::error::{Error, Result};
@@ -44,10 +43,9 @@ impl Tracee {
         let (abort, registration) = AbortHandle::new_pair();
         let slot = Arc::clone(self.slot());
         let shard = Arc::clone(&slot.shard);
-        let span = self.span();
         // Made there, and as one future that is moved nowhere: its size is what a task costs.
         let start = move |local: &Local| {
-            let run = AssertUnwindSafe(async move { logic(self).await }.instrument(span));
+            let run = AssertUnwindSafe(async move { logic(self).await });
             let run = Abortable::new(run.catch_unwind(), registration);
             let task = run.map(move |ended| {
                 let result = match ended {
