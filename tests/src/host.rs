@@ -23,6 +23,19 @@ pub fn sibling(name: &str) -> PathBuf {
     own.with_file_name(name)
 }
 
+/// Runs what a host program does, in a runtime with two worker threads.
+///
+/// # Panics
+///
+/// If there are no threads for it.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(future)
+}
+
 /// A file of a thread of this process in `/proc`.
 ///
 /// # Panics

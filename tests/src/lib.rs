@@ -9,6 +9,7 @@ mod observe;
 mod placement;
 mod places;
 mod random;
+mod threads;
 mod ward;
 
 use std::io::{Read, Seek};
@@ -20,12 +21,15 @@ use tracehound_sys::{Tid, proc};
 
 pub use cancel::poll_and_drop;
 pub use family::{Family, History};
-pub use host::{dispositions, set_action, sibling, stays_asleep, thread_file, trace_births};
+pub use host::{
+    block_on, dispositions, set_action, sibling, stays_asleep, thread_file, trace_births,
+};
 pub use log::Log;
 pub use observe::{end, if_there_is, line, lines, next_event, next_mark, start, to_the_end};
 pub use placement::{builder, new_tracer, place};
 pub use places::{in_a_task, in_place, pinned};
 pub use random::Random;
+pub use threads::{all_in, is_untraced, tasks};
 pub use ward::Ward;
 
 /// How long anything may take before a test calls it stuck. Not a measure of speed: it
@@ -65,6 +69,15 @@ pub fn state(tid: Tid) -> Option<char> {
 /// Whether a thread is traced by anybody.
 pub fn is_traced(tid: Tid) -> bool {
     proc::status(tid).is_ok_and(|status| status.tracer != Tid::from_raw(0))
+}
+
+/// Whether a situation can be made that only root can make; says so if not.
+pub fn is_root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("not root: nothing was tested");
+    }
+    root
 }
 
 /// The threads of this process.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use futures::StreamExt;
 use tracehound::{Error, Event, Follow, Refusal, ResumeMode, Signal, Tid, Tracer};
 use tracehound_sys::{proc, signal_process};
-use tracehound_tests::{Ward, is_traced, new_tracer, soon, state, until};
+use tracehound_tests::{Ward, is_traced, new_tracer, soon, state, tasks, until};
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_keeper");
 const SLEEPER: &str = env!("CARGO_BIN_EXE_sleeper");
@@ -14,10 +14,6 @@ const SLEEPER: &str = env!("CARGO_BIN_EXE_sleeper");
 /// Times to sleep for, in milliseconds: the next one is for a machine that had no time in the one
 /// before.
 const NAPS: [&str; 4] = ["300", "1000", "8000", "40000"];
-
-fn tasks(pid: Tid) -> Vec<Tid> {
-    proc::tasks(pid).unwrap_or_default()
-}
 
 /// Whether it runs, and nobody traces it.
 fn is_free(tid: Tid) -> bool {

@@ -5,15 +5,11 @@ use std::collections::BTreeSet;
 use futures::StreamExt;
 use tracehound::{Error, Process, Tid, Tracer};
 use tracehound_sys::proc;
-use tracehound_tests::{Ward, new_tracer, own_threads, soon, until};
+use tracehound_tests::{Ward, new_tracer, own_threads, soon, tasks, until};
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_keeper");
 const SLEEPER: &str = env!("CARGO_BIN_EXE_sleeper");
 const CHAINS: usize = 64;
-
-fn tasks(pid: Tid) -> Vec<Tid> {
-    proc::tasks(pid).unwrap_or_default()
-}
 
 /// The threads that are alive and not traced by this process.
 fn untraced(pid: Tid) -> Vec<Tid> {

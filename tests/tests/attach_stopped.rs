@@ -6,25 +6,11 @@ use std::task::{Context, Poll, Waker};
 
 use futures::{FutureExt, StreamExt};
 use tracehound::{Event, Process, ResumeMode, Signal, Tid, Tracer};
-use tracehound_sys::{proc, signal_process};
-use tracehound_tests::{Ward, new_tracer, soon, state, until};
+use tracehound_sys::signal_process;
+use tracehound_tests::{Ward, all_in, is_untraced, new_tracer, soon, state, tasks, until};
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_keeper");
 const SLEEPER: &str = env!("CARGO_BIN_EXE_sleeper");
-
-fn tasks(pid: Tid) -> Vec<Tid> {
-    proc::tasks(pid).unwrap_or_default()
-}
-
-fn all_in(pid: Tid, states: &[char]) -> bool {
-    let is_in = |tid| state(tid).is_some_and(|state| states.contains(&state));
-    tasks(pid).into_iter().all(is_in)
-}
-
-fn is_untraced(pid: Tid) -> bool {
-    let free = |tid| proc::status(tid).is_ok_and(|s| s.tracer.as_raw() == 0);
-    tasks(pid).into_iter().all(free)
-}
 
 async fn attach(tracer: &Tracer, pid: Tid) -> Process {
     let attach = tracer.attach(pid).stop_all(true).into_future();

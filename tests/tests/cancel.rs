@@ -12,7 +12,7 @@ use tracehound::{Tid, Tracee, Tracer};
 use tracehound_sys::{proc, signal_process};
 use tracehound_tests::{
     Ward, end, in_each_place, is_traced, line, lines, new_tracer, own_threads, poll_and_drop, soon,
-    start, state, until, wait,
+    start, state, tasks, until, wait,
 };
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_keeper");
@@ -359,10 +359,6 @@ in_each_place!(
     a_trip_may_be_dropped,
     a_childs_end_is_told_again,
 );
-
-fn tasks(pid: Tid) -> Vec<Tid> {
-    proc::tasks(pid).expect("it lives")
-}
 
 async fn is_free(pid: Tid) {
     let free = |tid| !is_traced(tid) && state(tid) != Some('t');

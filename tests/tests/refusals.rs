@@ -7,20 +7,11 @@ use std::process::Stdio;
 
 use tracehound::Tid;
 use tracehound_sys::{proc, signal_process};
-use tracehound_tests::{Ward, is_traced, new_tracer, soon, state, until};
+use tracehound_tests::{Ward, is_root, is_traced, new_tracer, soon, state, until};
 
 const GUISE: &str = env!("CARGO_BIN_EXE_guise");
 const KEEPER: &str = env!("CARGO_BIN_EXE_keeper");
 const SLEEPER: &str = env!("CARGO_BIN_EXE_sleeper");
-
-/// Whether the situations can be made at all.
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("not root: nothing was tested");
-    }
-    root
-}
 
 /// A target in disguise.
 async fn target(steps: &[&str]) -> Ward {

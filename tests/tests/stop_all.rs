@@ -10,24 +10,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures::StreamExt;
 use tracehound::{Command, Event, Process, Regs, Signal, Tid, Tracer};
 use tracehound_sys::{proc, signal_process, signal_thread};
-use tracehound_tests::{Ward, builder, new_tracer, soon, start, state, until};
+use tracehound_tests::{
+    Ward, all_in, builder, is_untraced, new_tracer, soon, start, state, tasks, until,
+};
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_keeper");
 const SLEEPER: &str = env!("CARGO_BIN_EXE_sleeper");
-
-fn tasks(pid: Tid) -> Vec<Tid> {
-    proc::tasks(pid).unwrap_or_default()
-}
-
-fn all_in(pid: Tid, states: &[char]) -> bool {
-    let is_in = |tid| state(tid).is_some_and(|state| states.contains(&state));
-    tasks(pid).into_iter().all(is_in)
-}
-
-fn is_untraced(pid: Tid) -> bool {
-    let free = |tid| proc::status(tid).is_ok_and(|s| s.tracer.as_raw() == 0);
-    tasks(pid).into_iter().all(free)
-}
 
 /// The ticks that a thread has spent computing.
 fn computed(pid: Tid, tid: Tid) -> u64 {

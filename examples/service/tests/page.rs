@@ -100,6 +100,13 @@ impl Browser {
         result["result"]["value"].clone()
     }
 
+    /// Waits until the time line says that it shows this.
+    fn until_range(&mut self, part: &str) {
+        self.until(&format!(
+            "document.getElementById('range').textContent.includes('{part}')"
+        ));
+    }
+
     /// Waits until an expression is true.
     fn until(&mut self, script: &str) {
         let start = Instant::now();
@@ -263,12 +270,12 @@ fn the_page_shows_a_trace_and_takes_keys() {
     // The time line by keys.
     page.tab_to("line");
     let range = "document.getElementById('range').textContent";
-    page.until(&format!("{range}.includes('(5,000 ms)')"));
+    page.until_range("(5,000 ms)");
     page.key("+");
     page.key("+");
-    page.until(&format!("{range}.includes('(1,250 ms)')"));
+    page.until_range("(1,250 ms)");
     page.key("-");
-    page.until(&format!("{range}.includes('(2,500 ms)')"));
+    page.until_range("(2,500 ms)");
     page.key("ArrowLeft");
     page.until("document.getElementById('live').getAttribute('aria-pressed') === 'false'");
     // It is drawn, and stays.
@@ -373,22 +380,21 @@ fn every_process_has_a_lane_that_can_be_read() {
     runtime.block_on(service.trace(command));
     let mut page = Browser::open(&format!("http://{}/", service.address));
     page.until("document.querySelectorAll('#tree li').length === 201");
-    let range = "document.getElementById('range').textContent";
-    page.until(&format!("{range}.includes('threads 1 to 15 of 201')"));
+    page.until_range("threads 1 to 15 of 201");
     page.tab_to("line");
     page.key("ArrowDown");
-    page.until(&format!("{range}.includes('threads 2 to 16 of 201')"));
+    page.until_range("threads 2 to 16 of 201");
     page.key("PageDown");
-    page.until(&format!("{range}.includes('threads 12 to 26 of 201')"));
+    page.until_range("threads 12 to 26 of 201");
     page.key("ArrowUp");
-    page.until(&format!("{range}.includes('threads 11 to 25 of 201')"));
+    page.until_range("threads 11 to 25 of 201");
     page.key("PageUp");
-    page.until(&format!("{range}.includes('threads 1 to 15 of 201')"));
+    page.until_range("threads 1 to 15 of 201");
     // The lane of what is chosen in the tree is shown.
     page.evaluate("document.activeElement.blur()");
     page.tab_to("tree");
     page.key("End");
-    page.until(&format!("{range}.includes('to 201 of 201')"));
+    page.until_range("to 201 of 201");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
 use tracehound::{Tid, Tracer};
-use tracehound_tests::{new_tracer, sibling, soon, state, stays_asleep, trace_births, until};
+use tracehound_tests::{
+    block_on, new_tracer, sibling, soon, state, stays_asleep, trace_births, until,
+};
 
 /// How a child is to end.
 #[derive(Clone, Copy, Debug)]
@@ -162,10 +164,5 @@ async fn check() {
 }
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(check());
+    block_on(check());
 }

@@ -3,7 +3,7 @@
 
 use futures::StreamExt;
 use tracehound::{Command, Error, Event, ResumeMode, Stdio, Tracer};
-use tracehound_tests::{builder, new_tracer, place, sibling, soon, start, trace_births};
+use tracehound_tests::{block_on, builder, new_tracer, place, sibling, soon, start, trace_births};
 
 const NOBODY: u32 = 65_534;
 
@@ -114,14 +114,9 @@ async fn threads() {
 }
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
     match std::env::args().nth(1).as_deref() {
-        Some("descriptors") => runtime.block_on(descriptors()),
-        Some("threads") => runtime.block_on(threads()),
+        Some("descriptors") => block_on(descriptors()),
+        Some("threads") => block_on(threads()),
         what => panic!("{what:?}"),
     }
 }

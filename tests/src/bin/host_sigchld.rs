@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::StreamExt;
 use tracehound::{Command, Error, Event, ResumeMode, Stdio, Tracer};
-use tracehound_tests::{dispositions, new_tracer, place, set_action, sibling, soon, trace_births};
+use tracehound_tests::{
+    block_on, dispositions, new_tracer, place, set_action, sibling, soon, trace_births,
+};
 
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
@@ -85,12 +87,7 @@ fn main() {
     };
     set_action(libc::SIGCHLD, action, flags);
     let before = dispositions()[libc::SIGCHLD as usize - 1];
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    block_on(async {
         let tracer = new_tracer();
         calls(&tracer).await;
         trace_births(&tracer).await;

@@ -5,7 +5,7 @@ use futures::StreamExt;
 use tracehound::{Command, Error, Event, ResumeMode, Stdio};
 use tracehound_sys::signal_process;
 use tracehound_sys::{Errno, Signal};
-use tracehound_tests::{new_tracer, place, sibling, soon, start};
+use tracehound_tests::{block_on, new_tracer, place, sibling, soon, start};
 
 const NOBODY: u32 = 65_534;
 
@@ -66,10 +66,5 @@ async fn check() {
 }
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(check());
+    block_on(check());
 }
