@@ -4,14 +4,13 @@
 //! own first stop. The kernel gives them in either order, or only one of them: a child
 //! may be killed before it stops, a parent before its event. The user sees one order:
 //! the parent's event, then the child's `Started`. So a first stop (or a death) that
-//! comes early is kept until the event; where the event will never come, because whoever
-//! could report it is dead, the child is found out and let go, or given to the tree of
-//! the one that died.
+//! comes early is kept until the event, or until it is clear that none will come
+//! (see [`super::orphans`]).
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracehound_sys::ptrace::{self, Options};
 use tracehound_sys::wait::StopKind;
@@ -19,41 +18,26 @@ use tracehound_sys::{Errno, Tid, proc};
 
 use super::Local;
 use super::stops::named_by;
-use crate::command::Follow;
 use crate::event::{Birth, Death, Event};
 use crate::filter::FilterRule;
-use crate::slot::{End, Heritage, Phase, Recorded, Slot, StopClass, Watch};
+use crate::slot::{End, Heritage, Recorded, Slot, StopClass};
 use crate::tracee::Tracee;
-
-/// How long a first stop waits for the event of a process that is only perhaps its maker.
-/// The event is on its way when the stop is made.
-const PERHAPS: Duration = Duration::from_secs(1);
 
 /// Deaths of the unborn that are remembered. They are looked up by the parent's event,
 /// which is on its way; only those whose parent was killed are left over.
 const REMEMBERED_DEATHS: usize = 1024;
 
 /// A first stop that nobody has named.
-#[derive(Clone, Copy)]
-struct Early {
+pub(super) struct Early {
     kind: StopKind,
-    since: Instant,
-}
-
-/// Whether somebody will name a child.
-#[derive(Clone, Copy)]
-enum Maker {
-    Lives,
-    /// A child of the same parent, which may have made it as its sibling (`CLONE_PARENT`).
-    Perhaps,
-    /// Nobody: who made it was killed here, and names nobody any more. This is what it would have
-    /// passed on.
-    Doomed(Heritage),
-    Nobody,
+    pub(super) since: Instant,
+    /// Threads that run and may have made it, which were interrupted to find out: with their
+    /// serial numbers then.
+    pub(super) asked: HashMap<Tid, u32>,
 }
 
 /// What became of a new tracee.
-enum Seated {
+pub(super) enum Seated {
     Here(Tracee),
     /// It was let go: there are as many as there may be.
     OverLimit,
@@ -64,15 +48,15 @@ enum Seated {
 #[derive(Default)]
 pub(super) struct Births {
     /// First stops whose parent's event has not come.
-    early: RefCell<HashMap<Tid, Early>>,
+    pub(super) early: RefCell<HashMap<Tid, Early>>,
     /// Deaths before the parent's event.
     dead: RefCell<VecDeque<(Tid, Death)>>,
     /// There may be first stops whose parent died.
-    unsettled: Cell<bool>,
+    pub(super) unsettled: Cell<bool>,
     /// What the last tracee that died while it ran would have passed on.
-    bereaved: Cell<Option<Heritage>>,
+    pub(super) bereaved: Cell<Option<Heritage>>,
     /// What held for the last process that was made with a filter.
-    rule: Cell<Option<FilterRule>>,
+    pub(super) rule: Cell<Option<FilterRule>>,
 }
 
 impl Local {
@@ -142,7 +126,7 @@ impl Local {
 
     /// Enters a new tracee in the table, with a place among as many as there may be; lets it go
     /// if there is none.
-    fn enter_seated(&self, child: Tid, clan: Tid, heritage: Heritage) -> Seated {
+    pub(super) fn enter_seated(&self, child: Tid, clan: Tid, heritage: Heritage) -> Seated {
         let seat = self.shard.seat();
         let handle = self
             .enter_born(child, clan, heritage)
@@ -184,7 +168,7 @@ impl Local {
     }
 
     /// Gives a new tracee what was reported of it before it had a name.
-    fn bring_forward(&self, child: Tid) {
+    pub(super) fn bring_forward(&self, child: Tid) {
         if let Some(death) = self.births.take_death(child) {
             if let Some(slot) = self.remove(child) {
                 slot.end(End::Dead, Event::death(death));
@@ -222,7 +206,8 @@ impl Local {
             return;
         }
         let since = Instant::now();
-        let early = Early { kind, since };
+        let asked = HashMap::new();
+        let early = Early { kind, since, asked };
         self.births.early.borrow_mut().insert(tid, early);
         self.births.unsettled.set(true);
     }
@@ -234,104 +219,6 @@ impl Local {
             dead.pop_front();
         }
         dead.push_back((tid, death));
-    }
-
-    /// A tracee has died. If it was running, it may have made a child that nobody will
-    /// name.
-    pub(super) fn note_bereaved(&self, slot: &Slot) {
-        if slot.lock().phase == Phase::Running {
-            self.births.bereaved.set(Some(slot.heritage()));
-        }
-    }
-
-    /// Whether there are first stops which have not been looked at.
-    pub(super) fn has_unsettled(&self) -> bool {
-        self.births.unsettled.get()
-    }
-
-    /// Looks for children whose parent cannot name them any more. Called after deaths,
-    /// once before the thread sleeps, and by the patrol.
-    pub(super) fn settle_orphans(&self) {
-        self.births.unsettled.set(false);
-        if self.births.early.borrow().is_empty() {
-            return;
-        }
-        let early = self.births.early.borrow().clone();
-        for (tid, early) in early {
-            match self.maker_of(tid) {
-                Maker::Lives => {}
-                Maker::Perhaps if !self.kills_all() && early.since.elapsed() < PERHAPS => {
-                    self.patrol_soon();
-                }
-                Maker::Doomed(heritage) => self.settle_orphan(tid, Some(heritage)),
-                _ => self.settle_orphan(tid, None),
-            }
-        }
-    }
-
-    fn maker_of(&self, tid: Tid) -> Maker {
-        let Ok(status) = proc::status(tid) else {
-            // Dead: the report comes.
-            return Maker::Lives;
-        };
-        let parent = if status.tgid == tid {
-            status.parent
-        } else {
-            status.tgid
-        };
-        let mut running: Vec<_> = self.tracees.borrow().values().cloned().collect();
-        running.retain(|slot| slot.lock().phase == Phase::Running);
-        // A stop that SIGKILL has ended is not reported, and without it there is no name.
-        let (doomed, running): (Vec<_>, Vec<_>) = running
-            .into_iter()
-            .partition(|slot| slot.lock().watch == Watch::Doomed);
-        if running.iter().any(|slot| slot.tgid() == parent) {
-            return Maker::Lives;
-        }
-        if let Some(maker) = doomed.iter().find(|slot| slot.tgid() == parent) {
-            return Maker::Doomed(maker.heritage());
-        }
-        let mut processes: Vec<Tid> = running.iter().map(|slot| slot.tgid()).collect();
-        processes.sort_unstable();
-        processes.dedup();
-        let is_sibling = |tid: Tid| proc::status(tid).is_ok_and(|other| other.parent == parent);
-        if status.tgid == tid && processes.into_iter().any(is_sibling) {
-            return Maker::Perhaps;
-        }
-        Maker::Nobody
-    }
-
-    /// Who died last need not be who made this one. That it has a filter can be seen, and
-    /// then it must not be detached.
-    fn orphan_heritage(&self, tid: Tid, heritage: Heritage) -> Heritage {
-        const FILTERS: u32 = 2;
-        let has_filter = || proc::status(tid).is_ok_and(|status| status.seccomp == FILTERS);
-        let rule = match heritage.rule.or(self.births.rule.get()) {
-            Some(rule) if has_filter() => Some(match rule.follow {
-                Follow::Everything => rule,
-                _ => rule.passing(),
-            }),
-            _ => None,
-        };
-        Heritage { rule, ..heritage }
-    }
-
-    /// Takes in a child whose maker left it this, if that is known.
-    fn settle_orphan(&self, tid: Tid, heritage: Option<Heritage>) {
-        let heritage = heritage.or(self.births.bereaved.get()).unwrap_or(Heritage {
-            mode: ptrace::ResumeKind::Cont,
-            prefetch: false,
-            options: Options::empty(),
-            tree: None,
-            rule: None,
-        });
-        let heritage = self.orphan_heritage(tid, heritage);
-        tracing::debug!(%tid, "the parent died before it could report this birth");
-        let seated = self.enter_seated(tid, tid, heritage);
-        if let (Seated::Here(tracee), Some(tree)) = (seated, heritage.tree) {
-            drop(self.grow_tree(tree, tracee));
-        }
-        self.bring_forward(tid);
     }
 }
 

@@ -20,6 +20,7 @@ mod detach;
 mod hold;
 mod launch;
 mod local;
+mod orphans;
 mod pass;
 mod patrol;
 mod queue;

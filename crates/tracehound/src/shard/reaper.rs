@@ -357,9 +357,7 @@ fn wind_up(local: &Rc<Local>, bound: &Bound<'_>) {
     while !local.is_over() && !left.is_zero() {
         attend(local);
         if take_some(local, local.shard.load() + MARGIN, |_| {}) == 0 {
-            if local.has_unsettled() {
-                local.settle_orphans();
-            }
+            local.settle_orphans();
             // Nothing tells of a stop but a wait without a limit.
             bound.sleep(Some(Duration::from_millis(1)));
             local.patrol(true);
@@ -411,7 +409,7 @@ impl Local {
             // Of those that are let through their stops some are always left.
             LetGo::Kill => !self.tracees.borrow().is_empty() || !wait::has_tracees(),
         };
-        self.is_idle() && all_told()
+        self.is_idle() && !self.births.has_early() && all_told()
     }
 
     /// Makes the thread end when it comes to it.

@@ -144,6 +144,7 @@ impl Local {
         survivor.set_tid(tid);
         self.insert(&survivor);
         if let Some(leader) = leader {
+            self.note_bereaved(&leader);
             let interrupted = leader.lock().interrupt != Interrupt::None;
             // What the leader was asked may be answered by who has its id.
             survivor.lock().leftover |= interrupted;

@@ -1,9 +1,10 @@
 //! Execs of processes with several threads.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 
 use crate::groups::start_pausing;
-use crate::{exec, hear, number, pause, say};
+use crate::{exec, hear, number, pause, say, wait_for_state};
 
 /// `race-exec THREADS PROGRAM…`: so many threads exec at the same time.
 pub(crate) fn race(args: &[String]) {
@@ -44,6 +45,33 @@ pub(crate) fn often(args: &[String]) {
     let own = std::env::current_exe().expect("a path");
     let own = own.to_str().expect("text").to_string();
     std::thread::spawn(move || exec(&[own, "exec-often".into(), (rounds - 1).to_string()]));
+    pause()
+}
+
+/// `exec-over-fork PROGRAM…`: when it is told, the leader forks, and when it has stopped at that
+/// another thread execs. The child says `child`, and ends.
+pub(crate) fn over_fork(args: &[String]) {
+    static FORKS: AtomicBool = AtomicBool::new(false);
+    let args = args.to_vec();
+    // SAFETY: takes nothing.
+    let leader = unsafe { libc::getpid() };
+    std::thread::spawn(move || {
+        while !FORKS.load(Ordering::Acquire) {
+            std::hint::spin_loop();
+        }
+        wait_for_state(leader, "t");
+        exec(&args)
+    });
+    say("ready");
+    hear();
+    FORKS.store(true, Ordering::Release);
+    // Not fork(3), which has locks of the C library meanwhile that the other thread needs.
+    // SAFETY: the child has its own memory, and calls what needs no locks.
+    if unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } == 0 {
+        say("child");
+        // SAFETY: takes a number.
+        unsafe { libc::_exit(0) };
+    }
     pause()
 }
 

@@ -103,6 +103,7 @@ fn main() {
         "race-exec" => execs::race(args),
         "exec-when-told" => execs::when_told(args),
         "exec-often" => execs::often(args),
+        "exec-over-fork" => execs::over_fork(args),
         "half-exec" => execs::half(args),
         "namespace" => namespaces::nested(args),
         "init-dies" => namespaces::init_dies(args),
