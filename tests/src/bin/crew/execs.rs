@@ -49,19 +49,24 @@ pub(crate) fn often(args: &[String]) {
 }
 
 /// `exec-over-fork PROGRAM…`: when it is told, the leader forks, and when it has stopped at that
-/// another thread execs. The child says `child`, and ends.
+/// another thread execs. The child says `child`, and ends. It says `ready` when both threads run.
 pub(crate) fn over_fork(args: &[String]) {
+    static RUNS: AtomicBool = AtomicBool::new(false);
     static FORKS: AtomicBool = AtomicBool::new(false);
     let args = args.to_vec();
     // SAFETY: takes nothing.
     let leader = unsafe { libc::getpid() };
     std::thread::spawn(move || {
+        RUNS.store(true, Ordering::Release);
         while !FORKS.load(Ordering::Acquire) {
             std::hint::spin_loop();
         }
         wait_for_state(leader, "t");
         exec(&args)
     });
+    while !RUNS.load(Ordering::Acquire) {
+        std::thread::yield_now();
+    }
     say("ready");
     hear();
     FORKS.store(true, Ordering::Release);
