@@ -9,6 +9,7 @@ mod observe;
 mod placement;
 mod places;
 mod random;
+mod seizer;
 mod threads;
 mod ward;
 
@@ -29,6 +30,7 @@ pub use observe::{end, if_there_is, line, lines, next_event, next_mark, start, t
 pub use placement::{builder, new_tracer, place};
 pub use places::{in_a_task, in_place, pinned};
 pub use random::Random;
+pub use seizer::Seizer;
 pub use threads::{all_in, is_untraced, tasks};
 pub use ward::Ward;
 

@@ -4,13 +4,13 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{AsyncWriteExt, BufReader, Lines};
 use tokio::process::ChildStdout;
 use tracehound::{Child, Command, Error, Event, Follow, Signal, Stdio, Tid, Tracee, Tracer};
 use tracehound_sys::{proc, signal_process};
 use tracehound_tests::{
-    Family, History, end, in_each_place, is_traced, line, lines, next, soon, start, to_the_end,
-    until, wait,
+    Family, History, Seizer, end, in_each_place, is_traced, line, lines, next, soon, start,
+    to_the_end, until, wait,
 };
 
 in_each_place! {
@@ -377,40 +377,11 @@ async fn under_a_detach(tracer: Tracer) {
     }
 }
 
-/// A second tracer of the smallest kind, with these threads.
-struct Seizer {
-    process: tokio::process::Child,
-    out: Lines<BufReader<ChildStdout>>,
-}
-
-impl Seizer {
-    async fn start(tids: &[Tid]) -> Seizer {
-        let mut process = tokio::process::Command::new(SEIZER)
-            .args(tids.iter().map(Tid::to_string))
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("it starts");
-        let mut out = BufReader::new(process.stdout.take().expect("piped")).lines();
-        assert_eq!(line(&mut out).await, "seized");
-        Seizer { process, out }
-    }
-
-    async fn says(&mut self, text: &str) {
-        assert_eq!(line(&mut self.out).await, text);
-    }
-
-    async fn ends(mut self) {
-        soon("its end", self.process.wait()).await.expect("status");
-    }
-}
-
 // Scenario 57: the other tracer's thread execs, and takes the id of our leader.
 async fn by_a_thread_of_another_tracer(tracer: Tracer) {
     let mut crew = Crew::start(&tracer, "1").await;
     let tgid = crew.leader.tid();
-    let mut seizer = Seizer::start(&[crew.caller]).await;
+    let mut seizer = Seizer::start(SEIZER, &[crew.caller]).await;
     crew.tell().await;
     let events = to_the_end(&mut crew.leader).await;
     assert!(matches!(events[..], [Event::Replaced(_)]), "{events:?}");
@@ -424,7 +395,7 @@ async fn with_the_leader_of_another_tracer(tracer: Tracer) {
     let (mut crew, mut threads) = Crew::start_traced(&tracer, "1", false).await;
     let tgid = crew.leader.tid();
     crew.leader.detach().await.expect("detached");
-    let seizer = Seizer::start(&[tgid]).await;
+    let seizer = Seizer::start(SEIZER, &[tgid]).await;
     crew.tell().await;
     let mut caller = threads.pop().expect("the caller");
     wait!(caller, Event::Exec(exec) if exec.former_tid == crew.caller);
@@ -444,7 +415,7 @@ async fn beside_another_tracer(tracer: Tracer) {
         let mut ours = threads.pop().expect("ours");
         caller.detach().await.expect("detached");
         crew.leader.detach().await.expect("detached");
-        let mut seizer = Seizer::start(&[tgid, crew.caller]).await;
+        let mut seizer = Seizer::start(SEIZER, &[tgid, crew.caller]).await;
         crew.tell().await;
         let events = to_the_end(&mut ours).await;
         assert!(is_swept_away(events.last().expect("an end")), "{events:?}");

@@ -144,6 +144,9 @@ impl IntoFuture for Attach {
 /// An attach to one thread that was not begun; await it. Made by
 /// [`Tracer::attach_thread`](crate::Tracer::attach_thread).
 ///
+/// The handle has the id that the thread has by then: if an exec of its own held up the
+/// attach, that is its process's.
+///
 /// # Errors
 ///
 /// As [`Attach`].

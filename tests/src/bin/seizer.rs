@@ -1,6 +1,7 @@
 //! Another tracer, of the smallest kind: `seizer TID…` seizes threads, says `seized`, and
 //! lets them go on at every stop. It says `exec TID` for each exec and `end TID` for each
-//! death, and ends when it has no tracee left, or its input ends.
+//! death, and ends when it has no tracee left, or its input ends. `seizer hold-exits TID…` holds
+//! them in their exit stops, and says `exit TID`.
 
 use std::io::{Read, Write};
 
@@ -14,9 +15,16 @@ fn say(line: &str) {
 }
 
 fn main() {
-    for tid in std::env::args().skip(1) {
+    let mut args = std::env::args().skip(1).peekable();
+    let holds = args.next_if(|first| first == "hold-exits").is_some();
+    let exits = if holds {
+        Options::TRACEEXIT
+    } else {
+        Options::empty()
+    };
+    for tid in args {
         let tid = Tid::from_raw(tid.parse().expect("a number"));
-        ptrace::seize(tid, Options::TRACEEXEC).expect("seized");
+        ptrace::seize(tid, Options::TRACEEXEC | exits).expect("seized");
     }
     say("seized");
     std::thread::spawn(|| {
@@ -26,6 +34,9 @@ fn main() {
     loop {
         match poll(Target::All, OWN_TRACEES) {
             Ok(Some(report)) => match report.status {
+                WaitStatus::Stopped(stop) if stop.kind() == StopKind::Exit => {
+                    say(&format!("exit {}", report.tid));
+                }
                 WaitStatus::Stopped(stop) => {
                     let signal = match stop.kind() {
                         StopKind::Signal(signal) => Some(signal),

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tracehound_sys::ptrace::{self, Options, ResumeKind};
-use tracehound_sys::{Errno, Tid, proc};
+use tracehound_sys::{Errno, Tid, proc, wait};
 
 use super::claim::Claim;
 use super::{Local, Shard};
@@ -372,6 +372,7 @@ impl Local {
         match self.shard.interrupter().seize(tid, attaching.plan.options) {
             Ok(()) => {
                 attaching.refusals = 0;
+                let tid = self.id_of_seized(tid, attaching.tgid);
                 if let Some(tracee) = self.enter_attached(tid, attaching, seat) {
                     // Those that stop are waited for and counted by whoever asked for that.
                     if !attaching.plan.stop {
@@ -406,6 +407,18 @@ impl Local {
                 Ok(_) => Err(explain(attaching.plan.pid, errno)),
             },
         }
+    }
+
+    /// The id of a thread that was seized. If an exec of its own held that up, it may have
+    /// its process's id by now, and no event tells of it.
+    fn id_of_seized(&self, tid: Tid, tgid: Tid) -> Tid {
+        if tid == tgid || wait::is_own_tracee(tid) {
+            return tid;
+        }
+        if let Some(leader) = self.remove(tgid) {
+            self.replaced(&leader, tid);
+        }
+        tgid
     }
 
     fn enter_attached(

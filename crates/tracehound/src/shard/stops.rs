@@ -144,13 +144,18 @@ impl Local {
         survivor.set_tid(tid);
         self.insert(&survivor);
         if let Some(leader) = leader {
-            self.note_bereaved(&leader);
             let interrupted = leader.lock().interrupt != Interrupt::None;
             // What the leader was asked may be answered by who has its id.
             survivor.lock().leftover |= interrupted;
-            leader.end(End::Dead, Event::Replaced(Replaced { by: Some(former) }));
+            self.replaced(&leader, former);
         }
         Some(survivor)
+    }
+
+    /// The end of a leader whose id another traced thread has taken.
+    pub(super) fn replaced(&self, leader: &Slot, by: Tid) {
+        self.note_bereaved(leader);
+        leader.end(End::Dead, Event::Replaced(Replaced { by: Some(by) }));
     }
 
     /// The tracee whose end is reported under this id.
