@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use tracehound::{Event, Process, Tid};
+use tracehound::{Event, Process, Tid, Tracee};
 use tracehound_sys::proc;
 use tracehound_tests::is_traced;
 
@@ -254,12 +254,16 @@ impl Group {
 
     fn split(self) -> Vec<Tracked> {
         let mut lives = self.lives;
-        let threads = self.process.into_threads().into_iter();
-        let tracked = threads.map(|tracee| {
+        let threads = self.process.into_threads();
+        let tids: Vec<Tid> = threads.iter().map(Tracee::tid).collect();
+        let tracked = threads.into_iter().map(|tracee| {
             let tid = tracee.tid();
+            // A leader whose end was told has the id of the thread that took it by an exec:
+            // which is which is not to be seen.
+            let is_one = tids.iter().filter(|other| **other == tid).count() == 1;
             let found = lives
                 .iter()
-                .position(|life| life.tid == tid && !life.has_ended());
+                .position(|life| is_one && life.tid == tid && !life.has_ended());
             let life = match found {
                 Some(at) => lives.swap_remove(at),
                 None => Life::unknown(tid, &self.deeds, self.exit_stops),
