@@ -17,13 +17,14 @@
 //! `models` checks this file with loom, together with the stream ([`crate::tracee`]) and what
 //! stops and releases a thread ([`crate::shard`]).
 
+mod prefetch;
 mod state;
 
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
-use tracehound_sys::ptrace::{Options, Regs, ResumeKind, SyscallEntry};
+use tracehound_sys::ptrace::{Options, ResumeKind, SyscallEntry};
 use tracehound_sys::{Errno, Signal, Tid, proc, ptrace};
 
 use crate::error::{Error, Result};
@@ -34,6 +35,8 @@ use crate::observe::Observed;
 use crate::shard::{self, Place, Shard};
 use crate::sync::{Mutex, MutexGuard};
 use crate::tracee::Tracee;
+
+pub(crate) use prefetch::Prefetch;
 
 /// What distinguishes stops as far as resuming goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,10 +143,8 @@ pub(crate) struct State {
     /// It was made to run in spite of a group-stop, in which an interrupt is answered by
     /// another report of that.
     pub(crate) defies_group_stop: bool,
-    /// The registers are read at each stop.
-    pub(crate) prefetch: bool,
-    /// What was read at the present stop, if nothing has changed them since.
-    pub(crate) registers: Option<Box<Regs>>,
+    /// The registers, if they are read at each stop.
+    pub(crate) prefetch: Prefetch,
     /// What is known of a `PTRACE_INTERRUPT`.
     pub(crate) interrupt: Interrupt,
     /// It was interrupted only to be resumed in its mode; nobody is told.
@@ -233,8 +234,7 @@ impl Slot {
                 hardware: false,
                 leftover: false,
                 defies_group_stop: false,
-                prefetch: heritage.prefetch,
-                registers: None,
+                prefetch: Prefetch::new(heritage.prefetch),
                 interrupt: Interrupt::None,
                 enter_mode: false,
                 stop_all: false,
@@ -313,7 +313,7 @@ impl Slot {
     pub(crate) fn heritage(&self) -> Heritage {
         let (mode, prefetch) = {
             let state = self.lock();
-            (state.mode, state.prefetch)
+            (state.mode, state.prefetch.is_wanted())
         };
         Heritage {
             mode,
@@ -358,11 +358,7 @@ impl Slot {
         }
         state.held = matches!(event, Event::Started(_));
         state.event = Some(event);
-        if state.prefetch {
-            // An error: it was killed, or they are asked for when they are wanted.
-            let registers = ptrace::getregs(self.tid());
-            state.registers = registers.ok().map(Box::new);
-        }
+        state.prefetch.read(self.tid());
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {

@@ -78,7 +78,7 @@ impl State {
         self.held = false;
         self.parked = false;
         self.event = None;
-        self.registers = None;
+        self.prefetch.forget();
         match action {
             Action::Listen => self.phase = Phase::Listening,
             Action::Resume(how, _) => {
@@ -100,7 +100,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slot::{Interrupt, Watch};
+    use crate::slot::{Interrupt, Prefetch, Watch};
     use tracehound_sys::Signal;
 
     fn state(phase: Phase, held: bool) -> State {
@@ -122,8 +122,7 @@ mod tests {
             hardware: false,
             leftover: false,
             defies_group_stop: false,
-            prefetch: false,
-            registers: None,
+            prefetch: Prefetch::new(false),
             interrupt: Interrupt::None,
             enter_mode: false,
             stop_all: false,

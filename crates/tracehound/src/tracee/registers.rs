@@ -6,6 +6,7 @@ use tracehound_sys::{Errno, Tid, proc};
 use super::Tracee;
 use crate::error::{Error, Result};
 use crate::explain::explain;
+use crate::slot::Prefetch;
 
 /// What the general and floating-point registers are read and written with.
 const GETREGS: Request = either(Request::GETREGS, Request::GETREGSET);
@@ -42,7 +43,7 @@ impl Tracee {
     fn prefetched(&self) -> Result<Option<Regs>> {
         let state = self.slot().lock_here()?;
         state.check_held(self.tid())?;
-        Ok(state.registers.as_deref().copied())
+        Ok(state.prefetch.get())
     }
 
     /// Has the general registers read with each event from now on, on the tracer thread, so
@@ -52,15 +53,14 @@ impl Tracee {
     /// Costs a system call for each stop, also for those whose registers nobody wants.
     pub fn set_prefetch_registers(&mut self, prefetch: bool) {
         if let Ok(mut state) = self.slot().lock_here() {
-            state.prefetch = prefetch;
-            state.registers = None;
+            state.prefetch = Prefetch::new(prefetch);
         }
     }
 
     /// What was read at the stop is not true any more.
     pub(super) fn forget_registers(&self) {
         if let Ok(mut state) = self.slot().lock_here() {
-            state.registers = None;
+            state.prefetch.forget();
         }
     }
 
