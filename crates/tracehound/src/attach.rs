@@ -114,7 +114,8 @@ impl Attach {
     /// way: threads that are about to stop need not be looked at one by one.
     ///
     /// The attach is complete when no thread of the process runs, which a thread in
-    /// uninterruptible sleep can delay, as it can `stop_all`.
+    /// uninterruptible sleep can delay, as it can `stop_all`. [`Process::resume_all`] lets them go
+    /// on.
     pub fn stop_all(mut self, stop: bool) -> Self {
         self.0.stop = stop;
         self

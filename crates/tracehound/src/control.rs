@@ -62,6 +62,9 @@ impl Control {
     /// Kills the tracee's process with SIGKILL, in whatever state it is. Its stream ends
     /// with [`Killed`](crate::Event::Killed).
     ///
+    /// Where this process may not send it signals any more, having changed its user since,
+    /// `PTRACE_KILL` is used. Before Linux 5.19 that does nothing to a tracee that runs.
+    ///
     /// # Errors
     ///
     /// [`Error::Gone`](crate::Error::Gone), [`Error::Detached`](crate::Error::Detached),

@@ -7,7 +7,7 @@
 //!
 //! Measured against a build without all this and without [metrics](crate::Metrics), nobody
 //! listening: some 55 instructions more of 2,380 for each stop (median of five runs each), and the
-//! time of a stop 0.6 % longer (4.24 and 4.22 µs, medians of eight runs in turn, which differ by
+//! time of a stop 0.5 % longer (4.24 and 4.22 µs, medians of eight runs in turn, which differ by
 //! more than that among themselves; one CPU for all, Linux 6.18, a busy machine).
 //! `cargo bench --bench instructions` counts the instructions again, and fails if they are more
 //! than forty in code that is for observing.
