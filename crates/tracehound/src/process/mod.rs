@@ -50,6 +50,12 @@ struct Thread {
     waker: Arc<ThreadWaker>,
 }
 
+impl Thread {
+    fn has_ended(&self) -> bool {
+        matches!(self.tracee.slot().lock().phase, Phase::Ended(_))
+    }
+}
+
 impl Process {
     pub(crate) fn new(pid: Tid, threads: Vec<Tracee>, shard: Arc<Shard>, plan: AttachPlan) -> Self {
         let mut process = Process {
@@ -80,7 +86,7 @@ impl Process {
         self.pid
     }
 
-    /// The threads that are traced.
+    /// The threads that are traced, with those whose terminal event was not handed out yet.
     pub fn threads(&self) -> impl Iterator<Item = &Tracee> {
         self.threads.values().map(|thread| &thread.tracee)
     }
@@ -88,16 +94,18 @@ impl Process {
     /// The thread with this id. Events that are awaited on it directly do not come on the
     /// process's stream.
     ///
+    /// After an exec of another thread than the leader, the leader's id is that thread's.
+    ///
     /// # Errors
     ///
     /// [`Error::NoSuchProcess`] if it is none of those that are traced.
     pub fn thread(&mut self, tid: impl Into<Tid>) -> Result<&mut Tracee> {
         let tid = tid.into();
-        let thread = self
-            .threads
-            .values_mut()
-            .find(|thread| thread.tracee.tid() == tid)
-            .ok_or(Error::NoSuchProcess(tid))?;
+        let named = self.threads.values_mut();
+        let named = named.filter(|thread| thread.tracee.tid() == tid);
+        // A leader that was replaced, and has not told so yet, has the id of who replaced it.
+        let thread = named.min_by_key(|thread| thread.has_ended());
+        let thread = thread.ok_or(Error::NoSuchProcess(tid))?;
         thread.waker.queue();
         Ok(&mut thread.tracee)
     }

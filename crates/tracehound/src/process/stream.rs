@@ -92,9 +92,14 @@ impl Process {
             self.threads.remove(&key);
             return Poll::Ready(None);
         };
+        let tid = thread.tracee.tid();
+        if event.is_terminal() {
+            // At once: another thread may have its id by now.
+            self.threads.remove(&key);
+            return Poll::Ready(Some((tid, event)));
+        }
         // Polled again when the next event is asked for: that resumes it.
         thread.waker.queue();
-        let tid = thread.tracee.tid();
         let pid = self.pid;
         let born = event.birth().filter(|_| matches!(event, Event::Clone(_)));
         // A thread joins; a process stays with its parent, to be taken.

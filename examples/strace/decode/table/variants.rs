@@ -106,7 +106,7 @@ fn fcntl(frame: &Frame<'_>) -> &'static [Arg] {
 
 fn ioctl(frame: &Frame<'_>) -> &'static [Arg] {
     const REQUEST: Arg = OneOf(files::IOCTL);
-    match u64::from(frame.args[1] as u32) {
+    match frame.args[1] as u32 as libc::Ioctl {
         request if request == libc::TIOCGWINSZ => &[Int, REQUEST, Out(window_size)],
         request if request == libc::TIOCSWINSZ => &[Int, REQUEST, In(window_size)],
         request if request == libc::TIOCGPGRP || request == libc::FIONREAD => {

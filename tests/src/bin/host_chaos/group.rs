@@ -136,7 +136,7 @@ impl Group {
             let is_it = |life: &Life| life.tid == tid && !life.has_ended();
             if !self.lives.iter().any(is_it) {
                 let mut life = self.unknown(tid);
-                // Perhaps it is no new one: it leaves only after its end was told.
+                // Perhaps it is no new one: whose end its own handle has told leaves later.
                 if self.lives.iter().any(|life| life.tid == tid) {
                     life.letting_go();
                 }
@@ -254,11 +254,12 @@ impl Group {
 
     fn split(self) -> Vec<Tracked> {
         let mut lives = self.lives;
+        let frozen = lives.iter().any(Life::is_frozen);
         let threads = self.process.into_threads();
         let tids: Vec<Tid> = threads.iter().map(Tracee::tid).collect();
         let tracked = threads.into_iter().map(|tracee| {
             let tid = tracee.tid();
-            // A leader whose end was told has the id of the thread that took it by an exec:
+            // A leader whose end was not told has the id of the thread that took it by an exec:
             // which is which is not to be seen.
             let is_one = tids.iter().filter(|other| **other == tid).count() == 1;
             let found = lives
@@ -266,7 +267,12 @@ impl Group {
                 .position(|life| is_one && life.tid == tid && !life.has_ended());
             let life = match found {
                 Some(at) => lives.swap_remove(at),
-                None => Life::unknown(tid, &self.deeds, self.exit_stops),
+                None => {
+                    let mut life = Life::unknown(tid, &self.deeds, self.exit_stops);
+                    life.letting_go();
+                    life.freeze(frozen);
+                    life
+                }
             };
             Tracked { tracee, life }
         });
