@@ -2,22 +2,15 @@
 //! goes on, and all works again when there are some.
 
 use futures::StreamExt;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracehound::{Command, Error, Event, ResumeMode, Stdio, Tracer};
 use tracehound_tests::{block_on, builder, new_tracer, place, sibling, soon, start, trace_births};
 
 const NOBODY: u32 = 65_534;
 
-fn limit(resource: libc::__rlimit_resource_t, most: u64) {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: writes the limit.
-    unsafe { libc::getrlimit(resource, &raw mut limit) };
-    limit.rlim_cur = most;
-    // SAFETY: reads the limit.
-    let result = unsafe { libc::setrlimit(resource, &raw const limit) };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+fn limit(resource: Resource, most: u64) {
+    let (_, hard) = getrlimit(resource).expect("a limit");
+    setrlimit(resource, most, hard).expect("a lower limit");
 }
 
 /// Killed in the end.
@@ -52,7 +45,7 @@ fn is_emfile(error: &Error) -> bool {
 }
 
 async fn descriptors() {
-    limit(libc::RLIMIT_NOFILE, 64);
+    limit(Resource::RLIMIT_NOFILE, 64);
     let tracer = new_tracer();
     let mut command = sleeper("spin");
     let (mut tracee, mut child) = start(&tracer, place(&mut command)).await;
@@ -63,7 +56,7 @@ async fn descriptors() {
     let pid = i32::try_from(ward.0.id()).expect("a pid");
 
     // Those that are open stay so.
-    limit(libc::RLIMIT_NOFILE, 0);
+    limit(Resource::RLIMIT_NOFILE, 0);
     assert!(std::fs::File::open("/dev/null").is_err());
     // What is traced needs none.
     for _ in 0..100 {
@@ -82,7 +75,7 @@ async fn descriptors() {
     let second = builder().build().expect("a tracer");
     soon("shutdown", second.shutdown()).await.expect("shutdown");
 
-    limit(libc::RLIMIT_NOFILE, 64);
+    limit(Resource::RLIMIT_NOFILE, 64);
     let attach = tracer.attach(pid).own_child(true).into_future();
     let mut process = soon("attach", attach).await.expect("attached");
     soon("detach", process.detach()).await.expect("detached");
@@ -98,7 +91,7 @@ async fn threads() {
         start(&tracer, sleeper("signals").resume_mode(ResumeMode::Syscall)).await;
     // Root is not limited. All threads change, and count from here on.
     nix::unistd::setresuid(NOBODY.into(), NOBODY.into(), 0.into()).expect("root may");
-    limit(libc::RLIMIT_NPROC, 1);
+    limit(Resource::RLIMIT_NPROC, 1);
     assert!(std::thread::Builder::new().spawn(|| ()).is_err());
     let event = soon("a stop", tracee.next()).await;
     assert!(event.is_some_and(|event| !event.is_terminal()));

@@ -1,6 +1,6 @@
 //! Questions on signals.
 
-use tracehound::{Event, SigInfo, Signal, Stdio, Tid, Tracer};
+use tracehound::{Event, SigInfo, Signal, Stdio, Sysno, Tid, Tracer};
 use tracehound_sys::{signal_process, signal_thread};
 use tracehound_tests::{
     Ward, end, in_each_place, line, lines, new_tracer, next, puppet, soon, start, state,
@@ -132,11 +132,13 @@ async fn disturb(ward: &mut Ward, how: How) -> Option<(Tracer, tracehound::Proce
     Some((tracer, process))
 }
 
-/// Whether it sleeps in this system call, or in the rest of it.
-fn sleeps_in(pid: Tid, call: i64) -> bool {
+/// Whether it sleeps in one of these system calls, or in the rest of one.
+fn sleeps_in(pid: Tid, calls: &[Sysno]) -> bool {
     let text = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
-    let number = text.split(' ').next().and_then(|nr| nr.parse::<i64>().ok());
-    state(pid) == Some('S') && [Some(call), Some(libc::SYS_restart_syscall)].contains(&number)
+    let number = text.split(' ').next().and_then(|nr| nr.parse().ok());
+    let call = number.and_then(Sysno::new);
+    let is_one = |call| calls.contains(&call) || call == Sysno::restart_syscall;
+    state(pid) == Some('S') && call.is_some_and(is_one)
 }
 
 // Scenario 28, 41. Does a suppressed signal, or an interrupt, end a system call? It is as with
@@ -144,16 +146,19 @@ fn sleeps_in(pid: Tid, call: i64) -> bool {
 // those few calls fail with EINTR which every stop ends.
 #[tokio::test]
 async fn a_disturbed_call_ends_as_by_a_stop_without_a_tracer() {
+    // The C libraries differ in which they call.
+    let naps = &[Sysno::nanosleep, Sysno::clock_nanosleep];
+    let waits = &[Sysno::epoll_wait, Sysno::epoll_pwait];
     for how in [How::Untraced, How::Suppressed, How::Interrupted] {
         let mut ward = Ward::start([KEEPER, SLEEPER, "nap", "3600000"]).await;
         let pid = ward.pid();
-        until("it sleeps", || sleeps_in(pid, libc::SYS_clock_nanosleep)).await;
+        until("it sleeps", || sleeps_in(pid, naps)).await;
         let tracing = disturb(&mut ward, how).await;
-        until("it sleeps on", || sleeps_in(pid, libc::SYS_clock_nanosleep)).await;
+        until("it sleeps on", || sleeps_in(pid, naps)).await;
         drop(tracing);
 
         let mut ward = Ward::start([KEEPER, SLEEPER, "epoll", "3600000"]).await;
-        until("it sleeps", || sleeps_in(ward.pid(), libc::SYS_epoll_wait)).await;
+        until("it sleeps", || sleeps_in(ward.pid(), waits)).await;
         let tracing = disturb(&mut ward, how).await;
         let said = match ward.line().await.as_str() {
             "continued" => ward.line().await,
