@@ -216,7 +216,7 @@ mod shard {
         }
     }
 
-    pub(crate) use tracer::{Op, Place, Shard, rotate_in, stopped, trace};
+    pub(crate) use tracer::{Op, Place, Shard, ask_at_once, rotate_in, stopped, trace};
 
     /// What `Shard` makes of the queue.
     pub(crate) struct Ops(queue::Queue<u32>);

@@ -101,6 +101,14 @@ impl Place {
     pub(crate) fn is_hot(&self) -> bool {
         true
     }
+
+    pub(crate) fn spend(&self) -> bool {
+        false
+    }
+}
+
+pub(crate) fn ask_at_once(_: &Arc<Slot>) -> bool {
+    false
 }
 
 pub(crate) fn rotate_in(_: &Arc<Slot>) {}

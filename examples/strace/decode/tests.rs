@@ -95,8 +95,8 @@ fn what_a_call_is_given_is_read_at_its_entry() {
 fn failed_calls_gave_nothing() {
     let memory = Fake::default().with(AT, vec![0; 200]);
     assert_eq!(
-        call("read", &[0, AT, 100], Return::Error(libc::EIO), &memory),
-        "read(0, 0x1000, 100) = -1 EIO (Input/output error)"
+        call("read", &[0, AT, 100], Return::Error(libc::EBADF), &memory),
+        "read(0, 0x1000, 100) = -1 EBADF (Bad file descriptor)"
     );
     assert_eq!(
         call("read", &[0, AT, 100], Return::Error(512), &memory),

@@ -15,6 +15,7 @@ use tracehound_sys::{Pidfd, Tid};
 
 use super::attach::Attaches;
 use super::births::Births;
+use super::burst::Bursts;
 use super::launch::Launches;
 use super::patrol::Patrol;
 use super::rotation::Rotation;
@@ -45,6 +46,7 @@ pub(crate) struct Local {
     pub(super) trees: Trees,
     pub(super) patrol: Patrol,
     pub(super) rotation: Rotation,
+    pub(super) bursts: Bursts,
     pub(super) tasks: Tasks,
     /// Everything is being let go, and the thread ends when nothing is left.
     pub(super) closing: Cell<bool>,
@@ -89,6 +91,7 @@ impl Local {
             trees: Trees::default(),
             patrol: Patrol::default(),
             rotation: Rotation::default(),
+            bursts: Bursts::default(),
             closing: Cell::new(false),
             ops: RefCell::default(),
             alarm: OnceCell::new(),

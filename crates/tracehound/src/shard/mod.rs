@@ -15,6 +15,7 @@
 
 mod attach;
 mod births;
+mod burst;
 mod claim;
 mod detach;
 mod hold;
@@ -59,6 +60,7 @@ use crate::watchdog::{Polls, Watchdog};
 use queue::{Closed, Queue};
 
 pub(crate) use attach::{AttachPlan, Attached, Extent, are_all_threads};
+pub(crate) use burst::ask_at_once;
 pub(crate) use launch::{LaunchPlan, Launched};
 pub(crate) use local::{Local, rotate_in};
 pub(crate) use rotation::Place;

@@ -79,7 +79,7 @@ const LOOK_SHARE: u32 = 20;
 const QUIET: u32 = 4;
 
 /// How many rounds in which something was found pass between two looks at the clock.
-const ROUNDS: u32 = 8;
+const ROUNDS: usize = 8;
 
 /// How much longer the thread looks before it sleeps for each tracee that it has: sleeping
 /// and waking walks them all.
@@ -93,7 +93,7 @@ const CROWD: usize = 100;
 struct Looks {
     next: Instant,
     pause: Duration,
-    rounds: u32,
+    rounds: usize,
     /// How many in a row have found nobody but those that the rotation asks.
     quiet: u32,
 }
@@ -150,7 +150,8 @@ impl Turns {
         if self.may_sleep_at_once(local) {
             return self.sleep_now(local, bound);
         }
-        let mut found = match local.rotate() {
+        let burst = local.bursts.take();
+        let mut found = match local.rotate(burst) {
             Asked::Found(found) => found,
             Asked::Nobody => 0,
             Asked::LetRun => {
@@ -158,7 +159,7 @@ impl Turns {
                 return false;
             }
         };
-        if self.looks.is_due(local, found) {
+        if self.looks.is_due(local, found, burst) {
             found += self.looks.look(local);
         }
         if found > 0 {
@@ -242,7 +243,7 @@ impl Looks {
     }
 
     /// Whether somebody may have stopped whom the rotation does not ask, and it is time.
-    fn is_due(&mut self, local: &Local, found: usize) -> bool {
+    fn is_due(&mut self, local: &Local, found: usize, burst: usize) -> bool {
         if local.has_unsettled() {
             return true;
         }
@@ -250,7 +251,7 @@ impl Looks {
         if local.rotation.len() >= local.shard.load() && local.has_no_arrivals() {
             return false;
         }
-        self.rounds += 1;
+        self.rounds += 1 + burst;
         if found > 0 && self.rounds < ROUNDS {
             return false;
         }

@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tracehound_sys::Tid;
 use tracehound_sys::wait::{self, OWN_TRACEES, Target};
 
-use super::Local;
+use super::{Local, burst};
 use crate::slot::{Phase, Slot};
 
 /// How many hot tracees are asked before tasks run again.
@@ -75,6 +75,8 @@ pub(crate) struct Place {
     ahead: AtomicBool,
     /// For how many rounds it is skipped; none, if it was not asked since it was resumed.
     skip: AtomicU32,
+    /// How many stops it may have without being asked here.
+    granted: AtomicU32,
 }
 
 const NOWHERE: u32 = 0;
@@ -88,6 +90,21 @@ impl Place {
     /// It was resumed: it is asked in the next round.
     pub(crate) fn renew(&self) {
         self.skip.store(0, Ordering::Relaxed);
+    }
+
+    /// Takes one of the stops that it was granted, if there is one.
+    pub(crate) fn spend(&self) -> bool {
+        let granted = self.granted.load(Ordering::Relaxed);
+        self.granted
+            .store(granted.saturating_sub(1), Ordering::Relaxed);
+        granted > 0
+    }
+
+    /// Grants it so many; gives how many were left of those before.
+    fn grant(&self, stops: u32) -> u32 {
+        let left = self.granted.load(Ordering::Relaxed);
+        self.granted.store(stops, Ordering::Relaxed);
+        left
     }
 
     fn set(&self, mark: u32) {
@@ -114,16 +131,48 @@ struct Hot {
     /// The squad that it was in last, and how many turns it had then.
     squad: u32,
     turns: u32,
+    /// How many stops it was granted in its last turn.
+    granted: u32,
 }
 
 impl Hot {
+    fn new(slot: Arc<Slot>, round: u32, squad: u32) -> Self {
+        Hot {
+            slot,
+            round,
+            squad,
+            turns: 0,
+            granted: 0,
+        }
+    }
+
     /// Whether it has had its turns in this squad.
     fn is_done(&mut self, squad: u32) -> bool {
+        self.count_burst();
         if self.squad != squad {
             self.squad = squad;
             self.turns = 0;
         }
         self.turns >= TURNS
+    }
+
+    /// What it has had of what it was granted were turns, too.
+    fn count_burst(&mut self) {
+        let left = self.slot.place.grant(0);
+        let spent = std::mem::take(&mut self.granted).saturating_sub(left);
+        self.turns = self.turns.saturating_add(spent);
+    }
+
+    /// It has a turn. In a crowd the others of its squad follow at once; else it has as many as
+    /// this.
+    fn has_turn(&mut self, crowd: bool, share: u32) {
+        self.count_burst();
+        self.turns = self.turns.saturating_add(1);
+        self.granted = match crowd {
+            true => TURNS.saturating_sub(self.turns),
+            false => share,
+        };
+        self.slot.place.grant(self.granted);
     }
 }
 
@@ -198,12 +247,9 @@ impl Rotation {
     /// A tracee that may stop soon, and is not hot.
     pub(super) fn add(&self, slot: &Arc<Slot>) {
         slot.place.set(HOT);
-        self.hot.borrow_mut().push(Hot {
-            slot: Arc::clone(slot),
-            round: self.round.get(),
-            squad: self.squad.get(),
-            turns: 0,
-        });
+        let (round, squad) = (self.round.get(), self.squad.get());
+        let entry = Hot::new(Arc::clone(slot), round, squad);
+        self.hot.borrow_mut().push(entry);
     }
 
     /// A look has found it. Where all that are hot are asked in each round, that is no
@@ -305,8 +351,9 @@ impl Rotation {
 }
 
 impl Local {
-    /// Asks some of those who were resumed lately.
-    pub(super) fn rotate(&self) -> Asked {
+    /// Asks some of those who were resumed lately. So many stops were found without since the
+    /// last time.
+    pub(super) fn rotate(&self, burst: usize) -> Asked {
         let rotation = &self.rotation;
         // Taken out: wakers run meanwhile, which may resume tracees.
         let mut hot = rotation.hot.take();
@@ -314,7 +361,7 @@ impl Local {
         hot.append(&mut rotation.hot.borrow_mut());
         rotation.hot.replace(hot);
         if let Asked::Found(found) = &mut result {
-            *found += self.ask_the_cold(*found);
+            *found += self.ask_the_cold(*found + burst);
         }
         result
     }
@@ -368,6 +415,7 @@ impl Local {
         let rotation = &self.rotation;
         let (round, strict) = (rotation.round.get(), rotation.strict.get());
         let size = if crowd { SQUAD } else { ASKED };
+        let share = burst::GRANTED / u32::try_from(hot.len().max(1)).unwrap_or(u32::MAX);
         let mut squad = Squad::default();
         let mut at = rotation.cursor.get();
         while squad.seen < limit && squad.asked + squad.done < size {
@@ -388,7 +436,7 @@ impl Local {
             match visit {
                 Visit::Skipped | Visit::InVain => at += 1,
                 Visit::Found => {
-                    entry.turns += 1;
+                    entry.has_turn(crowd, share);
                     squad.found += 1;
                     at += 1;
                 }
@@ -431,7 +479,7 @@ impl Local {
     }
 
     /// Takes what a tracee has to report, if it has.
-    fn ask(&self, slot: &Arc<Slot>) -> bool {
+    pub(super) fn ask(&self, slot: &Arc<Slot>) -> bool {
         let target = Target::One(slot.tid());
         match wait::poll_with_usage(target, OWN_TRACEES, self.shard.usage()) {
             Ok(Some(report)) => {

@@ -20,7 +20,7 @@ use super::Tracee;
 use crate::error::Result;
 use crate::event::Event;
 use crate::pace::{self, LOOKS, LOOKS_AT_ONCE};
-use crate::shard::Op;
+use crate::shard::{self, Op};
 use crate::slot::{Action, Phase, Slot, State};
 use crate::sync::MutexGuard;
 
@@ -75,6 +75,15 @@ impl Tracee {
                     state = slot.lock();
                 }
                 _ => {}
+            }
+            if !elsewhere && state.phase == Phase::Running && slot.place.spend() {
+                let waker = state.waker.take();
+                drop(state);
+                drop(waker);
+                if shard::ask_at_once(slot) {
+                    continue;
+                }
+                return sleep(slot.lock(), cx);
             }
             if !elsewhere || !state.is_on_its_way() || !patience.is_worthwhile() {
                 return sleep(state, cx);
