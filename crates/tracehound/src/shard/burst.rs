@@ -76,3 +76,30 @@ impl Local {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_in_vain_become_rare() {
+        let bursts = Bursts::default();
+        let mut asked = 0;
+        for _ in 0..10_000 {
+            if bursts.is_worthwhile() {
+                asked += 1;
+                bursts.note(false);
+            }
+        }
+        assert!((8..60).contains(&asked), "{asked}");
+        assert_eq!(bursts.take(), 0);
+        // One that is not in vain, and they are back.
+        while !bursts.is_worthwhile() {}
+        bursts.note(true);
+        assert!(bursts.is_worthwhile() && bursts.is_worthwhile());
+        assert_eq!((bursts.take(), bursts.take()), (1, 0));
+        // The first in vain costs one.
+        bursts.note(false);
+        assert!(!bursts.is_worthwhile() && bursts.is_worthwhile());
+    }
+}

@@ -22,6 +22,10 @@
 //! resumed and has not stopped is let run once, since the next one would only queue up with it.
 //! Where that is in vain, as on two CPUs, all are asked in turn for a while.
 //!
+//! Of the turns in a row all but the first need not come by here: they are granted, and the
+//! tracee's task asks by itself ([`super::burst`]). Outside of crowds, too, each that has stopped
+//! is granted some.
+//!
 //! Skipping without the condition starved those of a busy crowd that the scheduler had let
 //! wait, and so did looks that were not counted as turns: a third of the others' progress,
 //! for 200 on one CPU.
