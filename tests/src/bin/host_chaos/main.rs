@@ -27,6 +27,7 @@ mod world;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -38,6 +39,19 @@ fn setting(name: &str, default: u64) -> u64 {
 /// After how many seconds something is stuck.
 fn stuck() -> u64 {
     setting("STUCK", 45)
+}
+
+/// How many errors the tracer has logged.
+static ERRORS: AtomicU64 = AtomicU64::new(0);
+
+/// What the tracer finds wrong is seen beside what the model does, and ends the case, too.
+fn hear_errors() {
+    let errors = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR);
+    let writer = || {
+        ERRORS.fetch_add(1, Ordering::Relaxed);
+        std::io::stderr()
+    };
+    errors.with_writer(writer).init();
 }
 
 /// Waits for what has to come.
@@ -119,9 +133,7 @@ fn main() {
     let span = Duration::from_secs(setting("SECONDS", 20));
     let cases = setting("CASES", u64::MAX);
     let worker = Worker::fork(move |says| {
-        // What the tracer finds wrong is seen beside what the model does.
-        let errors = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR);
-        errors.with_writer(std::io::stderr).init();
+        hear_errors();
         worker::run(first, span, cases, says);
     });
     let (last, succeeded) = worker.join();

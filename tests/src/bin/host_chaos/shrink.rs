@@ -10,7 +10,7 @@ use proptest::strategy::{BoxedStrategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::plan::{Case, Op, any_op, frame};
-use crate::{Worker, setting, worker};
+use crate::{Worker, hear_errors, setting, worker};
 
 /// How often each list of operations is tried.
 const TRIES: usize = 4;
@@ -90,6 +90,7 @@ fn fails(case: &Case) -> bool {
         let case = case.clone();
         let worker = Worker::fork(move |_| {
             worker::be_silent();
+            hear_errors();
             worker::run_one(case);
         });
         !worker.join().1

@@ -12,7 +12,7 @@ use tracehound_tests::{own_fds, own_threads};
 use crate::plan::Case;
 use crate::shrink::Trees;
 use crate::world::Shared;
-use crate::{end, system, until};
+use crate::{ERRORS, end, system, until};
 
 static SILENT: AtomicBool = AtomicBool::new(false);
 
@@ -70,6 +70,7 @@ fn runtime() -> Runtime {
 
 async fn one_case(case: Case, before: &Own, shared: &Arc<Shared>) {
     end::run(case, shared).await;
+    assert_eq!(ERRORS.load(Ordering::Relaxed), 0, "errors were logged");
     until(
         || format!("{before:?}, but {:?}", own()),
         || &own() == before,
