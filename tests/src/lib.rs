@@ -10,6 +10,7 @@ mod placement;
 mod places;
 mod random;
 mod seizer;
+mod stall;
 mod threads;
 mod ward;
 
@@ -31,6 +32,7 @@ pub use placement::{builder, new_tracer, place};
 pub use places::{in_a_task, in_place, pinned};
 pub use random::Random;
 pub use seizer::Seizer;
+pub use stall::Stall;
 pub use threads::{all_in, is_untraced, tasks};
 pub use ward::Ward;
 

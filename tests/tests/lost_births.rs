@@ -7,7 +7,7 @@ use tokio::io::{AsyncWriteExt, BufReader, Lines};
 use tokio::process::ChildStdout;
 use tracehound::{Child, Command, Event, Stdio, Sysno, Tid, Tracee, Tracer, Unwatched};
 use tracehound_sys::proc;
-use tracehound_tests::{builder, line, lines, soon, start, state, tasks, until};
+use tracehound_tests::{Stall, builder, line, lines, soon, start, state, tasks, until};
 
 const CREW: &str = env!("CARGO_BIN_EXE_crew");
 const SLEEPER: &str = env!("CARGO_BIN_EXE_sleeper");
@@ -26,19 +26,6 @@ fn follow(mut tracee: Tracee) -> LocalBoxFuture<'static, ()> {
     .boxed_local()
 }
 
-/// Blocks the tracer thread until this is dropped.
-async fn block(tracer: &Tracer) -> (std::sync::mpsc::Sender<()>, Child) {
-    let (let_go, wait) = std::sync::mpsc::channel::<()>();
-    let (begun, begin) = tokio::sync::oneshot::channel();
-    let (tracee, child) = start(tracer, &mut Command::new("true")).await;
-    drop(tracee.spawn_pinned(move |_tracee| async move {
-        let _ = begun.send(());
-        let _ = wait.recv();
-    }));
-    soon("the task", begin).await.expect("it runs");
-    (let_go, child)
-}
-
 /// Whether the process is in the first stop of its new program.
 fn has_execed(pid: Tid) -> bool {
     let is_new = proc::comm(pid).is_ok_and(|name| name == "sleeper");
@@ -49,8 +36,7 @@ fn has_execed(pid: Tid) -> bool {
 struct Lost {
     process: Child,
     out: Lines<BufReader<ChildStdout>>,
-    let_go: std::sync::mpsc::Sender<()>,
-    _blocked: Child,
+    stall: Stall,
 }
 
 /// The new program does this.
@@ -63,22 +49,21 @@ async fn lose(tracer: &Tracer, program: &str) -> Lost {
     drop(tracee.spawn_pinned(follow));
     let mut out = lines(&mut process);
     assert_eq!(line(&mut out).await, "ready");
-    let (let_go, blocked) = block(tracer).await;
+    let stall = Stall::of(tracer).await;
     let mut input = process.stdin.take().expect("piped");
     input.write_all(b"go\n").await.expect("it listens");
     until("its exec", || has_execed(pid)).await;
     Lost {
         process,
         out,
-        let_go,
-        _blocked: blocked,
+        stall,
     }
 }
 
 async fn the_child_runs_beside(program: &str) {
     let tracer = builder().threads(1).build().expect("a tracer");
     let mut lost = lose(&tracer, program).await;
-    drop(lost.let_go);
+    drop(lost.stall);
     // Of both, in either order.
     let mut said = [line(&mut lost.out).await, line(&mut lost.out).await];
     said.sort();
@@ -116,7 +101,7 @@ async fn it_runs_when_the_tracer_was_shut_down() {
         let is_child = |tid: &Tid| proc::status(*tid).is_ok_and(|s| s.parent == pid);
         let mut all = proc::processes().expect("/proc").into_iter();
         let child = all.find(is_child).expect("a child");
-        drop(lost.let_go);
+        drop(lost.stall);
         soon("shutdown", tracer.shutdown()).await.expect("shutdown");
         assert_ne!(state(child), Some('t'));
         soon("its end", lost.process.kill())

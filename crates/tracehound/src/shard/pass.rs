@@ -69,7 +69,11 @@ impl Slot {
         slot.set_clan(self.clan());
         let mut new = slot.lock();
         new.watch = Watch::Passed;
-        new.phase = state.phase;
+        new.phase = match state.queued {
+            // The resume is still to come, and finds the other slot ended.
+            true => Phase::Stopped(StopClass::Other),
+            false => state.phase,
+        };
         new.seat = state.seat.take();
         new.started = state.started;
         new.group_stopped = state.group_stopped;
