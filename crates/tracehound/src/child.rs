@@ -253,7 +253,7 @@ impl ChildCell {
         }
     }
 
-    fn death(&self) -> Option<Death> {
+    pub(crate) fn death(&self) -> Option<Death> {
         if self.shard.is_forked() {
             return None;
         }

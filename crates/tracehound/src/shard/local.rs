@@ -182,9 +182,20 @@ impl Local {
         let mut kept = self.kept.borrow_mut();
         // Doubled in between: the cost is shared out.
         if kept.len().is_power_of_two() {
-            kept.retain(|_, child| child.upgrade().is_some_and(|child| !child.is_over()));
+            let tracees = self.tracees.borrow();
+            let lives = |child: &Weak<ChildCell>| child.upgrade().is_some_and(|c| !c.is_over());
+            kept.retain(|pid, child| tracees.contains_key(pid) || lives(child));
         }
         kept.insert(child.pid(), Arc::downgrade(child));
+    }
+
+    /// Whether this was a child of this program whose end was taken where it is taken of none
+    /// that is traced.
+    pub(super) fn has_ended_untraced(&self, pid: Tid) -> bool {
+        let kept = self.kept.borrow();
+        let has_ended = |child: Arc<ChildCell>| child.death().is_some();
+        kept.get(&pid)
+            .is_some_and(|child| child.upgrade().is_none_or(has_ended))
     }
 
     /// Carries out what other threads have queued.

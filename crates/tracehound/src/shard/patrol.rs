@@ -261,6 +261,8 @@ impl Local {
             Ok(status) if status.tracer == self.shard.thread() => return Found::Nothing,
             Ok(status) if status.tgid == tid => Event::Replaced(Replaced { by: None }),
             _ if self.may_be_in_exec(slot) => return Found::Nothing,
+            // It was replaced, and its process has ended since.
+            _ if self.has_ended_untraced(tid) => Event::Replaced(Replaced { by: None }),
             _ => Event::Lost,
         };
         self.patrol.missing.borrow_mut().remove(&tid);
