@@ -27,8 +27,8 @@
 //! | tracehound: decoding, the slot, the rotation, the wake; no function over 2 % | 16 % |
 //! | tokio: `LocalSet`, the task's states | 5 % |
 //!
-//! The last two lines are about 2,300 instructions, which `cargo bench --bench instructions`
-//! counts. `perf record -e cpu-clock -g taskset -c 0 …` on `cargo bench --bench stops -- pinned`
+//! That was without bursts ([`super::burst`]). With them the last two lines are about 1,200
+//! instructions instead of 2,300: `cargo bench --bench instructions` counts them. `perf record -e cpu-clock -g taskset -c 0 …` on `cargo bench --bench stops -- pinned`
 //! repeats it.
 //!
 //! `__WALL` and a thread of its own were rejected; see [`super`]. Draining everything with
