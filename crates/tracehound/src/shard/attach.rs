@@ -17,7 +17,9 @@
 //! that of those that are traced.
 //!
 //! *An exec changes names.* It gives one thread the id of another, and only the thread that
-//! traces both can tell. So all threads of a process belong to one shard of one tracer. Who
+//! traces both can tell. So all threads of a process belong to one shard of one tracer. A seize
+//! that is held up by the exec of that very thread succeeds after the exec's event, and under an
+//! id that is nobody's by then: so each thread is looked for once more when it is seized. Who
 //! traces a thread is asked of the kernel; two attaches to one process at the same time are
 //! kept apart by a list of what is being attached.
 //!
