@@ -370,11 +370,14 @@ impl Slot {
     /// Records the end. Whatever was not handed out is superseded; a child whose birth was may
     /// still be taken from one that is dead.
     pub(crate) fn end(&self, end: End, event: Event) {
+        if self.observed.is_wanted() && !matches!(self.lock().phase, Phase::Ended(_)) {
+            // Before anybody is told, and not with the lock: this is foreign code.
+            self.observed.end(&event);
+        }
         let mut state = self.lock();
         if matches!(state.phase, Phase::Ended(_)) {
             return;
         }
-        let seen = self.observed.is_wanted().then(|| event.clone());
         state.serial = state.serial.wrapping_add(1);
         // Its handle may be gone, or be about to go, and others hold the slot.
         let is_let_go = state.detach || state.watch != Watch::Watched;
@@ -389,9 +392,6 @@ impl Slot {
         match end {
             End::Dead => drop(birth),
             End::Detached | End::Shutdown => drop(birth.map(|child| child.disowned())),
-        }
-        if let Some(event) = seen {
-            self.observed.end(&event);
         }
         if let Some(waker) = waker {
             waker.wake();
