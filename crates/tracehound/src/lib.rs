@@ -62,9 +62,9 @@
 //! as an error.
 //!
 //! A host with a SIGCHLD handler without `SA_NOCLDSTOP` runs it at each stop, since the kernel
-//! sends SIGCHLD at each. A stop then takes a third longer if the handler does nothing, and two to
-//! three times as long if it is tokio's, which writes to a pipe: it is there once `tokio::signal`
-//! is asked for SIGCHLD. [`set_nocldstop`] adds the flag to the handler that is there, and leaves
+//! sends SIGCHLD at each. A stop then takes a third longer if the handler does nothing, and more if
+//! it does more, as tokio's, which writes to a pipe: it is there once `tokio::signal` is asked for
+//! SIGCHLD. [`set_nocldstop`] adds the flag to the handler that is there, and leaves
 //! it as it is otherwise.
 //!
 //! # When something fails

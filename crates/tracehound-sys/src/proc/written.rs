@@ -1,5 +1,6 @@
 //! What is read of a thread with any name, as the kernel writes it: the name is escaped in
-//! `status`, not all of it, and not at all in `stat`. For the tests and the fuzz target.
+//! `status`, not all of it, and not at all in `stat`. For the tests and the fuzz target alone: a
+//! panic here is what they find.
 
 use super::{Told, parse_credentials, parse_flags, parse_state, parse_status};
 use crate::Tid;

@@ -4,6 +4,9 @@
 //! that is ready at once still takes from tokio's cooperative budget, so that one busy
 //! tracee does not keep other tasks from running.
 //!
+//! On the tracer thread the next stop is asked for at once, several times in a row
+//! (`shard/burst.rs`).
+//!
 //! Off the tracer thread the next event mostly comes within microseconds, and being woken
 //! costs more than the stop. So the task first looks again a few times, and is not woken
 //! meanwhile: it yields to the runtime's other tasks and then the CPU. See [`crate::pace`].
